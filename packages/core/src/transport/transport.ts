@@ -1,0 +1,86 @@
+import type { DeviceLocator } from '../device/device-locator.ts';
+import type { PluginCall } from '../volume/driver.ts';
+
+/** What a host says of itself when it wants to reach a volume (Block Storage API v3, `connector`). */
+export interface Connector {
+  /** iSCSI name of the host's initiator. */
+  readonly initiator?: string | undefined;
+  readonly host?: string | undefined;
+  readonly ip?: string | undefined;
+  readonly multipath?: boolean | undefined;
+}
+
+/** One access to publish: a volume for one initiator host. */
+export interface ExportRequest {
+  /** UUID. The target's name is made from it and never used again. */
+  readonly accessId: string;
+  /** UUID; the SCSI serial. All accesses of one volume share one logical unit. */
+  readonly volumeId: string;
+  readonly device: DeviceLocator;
+  readonly readOnly: boolean;
+  /** CHAP secret of this access, never logged nor stored. */
+  readonly secret: string;
+  /** When given, only this initiator name may log in. */
+  readonly initiator?: string | undefined;
+}
+
+/** One published access, as the transport sees it now. */
+export interface ExportStatus {
+  readonly accessId: string;
+  readonly volumeId: string;
+  readonly readOnly: boolean;
+  /** Initiator names of the sessions that are logged in. */
+  readonly sessions: readonly string[];
+}
+
+/** What a client needs to reach an access, in the shape that Cinder's clients and os-brick understand. */
+export interface ConnectionInfo {
+  /** For example `iscsi`. */
+  readonly driverVolumeType: string;
+  readonly data: Readonly<Record<string, unknown>>;
+}
+
+/** Counters of one volume's logical unit since it was first exported by the running target. */
+export interface ExportStats {
+  readonly volumeId: string;
+  readonly readBytes: number;
+  readonly writtenBytes: number;
+  readonly reads: number;
+  readonly writes: number;
+}
+
+/**
+ * The target side of a transport: publishes volumes to other hosts. Every verb may be repeated. Requests and replies
+ * are plain messages, so a transport may do its work in another process.
+ *
+ * `hold`, `release` and `copy` exist because only the data path can say what a snapshot of a volume in use contains.
+ */
+export interface Transport {
+  /** Kinds of {@link DeviceLocator} that this transport can open. */
+  readonly reaches: readonly string[];
+  start(call: PluginCall): Promise<void>;
+  /** Ends all exports and lets go of what {@link start} took. */
+  stop(): Promise<void>;
+  /** Publishes an access. Settles when an initiator can log in. */
+  export(request: ExportRequest, call: PluginCall): Promise<void>;
+  /** Ends an access. Settles only when no write of any of its sessions can still reach the device. */
+  unexport(accessId: string, call: PluginCall): Promise<void>;
+  list(call: PluginCall): Promise<readonly ExportStatus[]>;
+  /** Makes initiators see a new size. Does nothing for a volume that is not exported. */
+  resize(volumeId: string, call: PluginCall): Promise<void>;
+  /**
+   * Holds back writes to an exported volume and waits until those under way are on stable storage. The hold ends by
+   * {@link release} or by itself after `ms` milliseconds. Returns a token, or `null` when the volume is not exported.
+   */
+  hold(volumeId: string, ms: number, call: PluginCall): Promise<string | null>;
+  /** Ends a hold. `held` tells whether no write got through since it began. */
+  release(token: string, call: PluginCall): Promise<{ readonly held: boolean }>;
+  /**
+   * Copies an exported volume as it is at one moment during the call into `target`, while it stays in use: what is about
+   * to be overwritten is copied first. Holes stay holes; the target is flushed at the end. Settles when all is there.
+   */
+  copy(volumeId: string, target: DeviceLocator, call: PluginCall): Promise<void>;
+  /** What the client of this access needs; made from the arguments alone. */
+  connectionInfo(request: ExportRequest): ConnectionInfo;
+  stats(call: PluginCall): Promise<readonly ExportStats[]>;
+}
