@@ -2,6 +2,8 @@
 export default function requireNode24(): void {
   const major = Number(process.versions.node.split('.')[0]);
   if (major < 24) {
-    throw new Error(`The tests need Node 24 or later and run on ${process.version}. Run "npm ci" without --ignore-scripts, then "npm test".`);
+    throw new Error(
+      `The tests need Node 24 or later and run on ${process.version}. Run "npm ci" without --ignore-scripts, then "npm test".`,
+    );
   }
 }

@@ -25,7 +25,11 @@ export const errorCodes = define({
     retryable: true,
     remedy: 'Wait until the resource has left its present state, or act on that state first.',
   },
-  conflict: { fault: 'caller', retryable: false, remedy: 'Look at what stands in the way, named in the message, and remove it first.' },
+  conflict: {
+    fault: 'caller',
+    retryable: false,
+    remedy: 'Look at what stands in the way, named in the message, and remove it first.',
+  },
   'not-permitted': { fault: 'caller', retryable: false, remedy: 'Ask someone with the needed role.' },
   'not-authenticated': { fault: 'caller', retryable: false, remedy: 'Get a new token and send the request again.' },
   'quota-exceeded': { fault: 'caller', retryable: true, remedy: 'Delete what is no longer used or ask for a larger quota.' },
@@ -45,20 +49,36 @@ export const errorCodes = define({
     retryable: false,
     remedy: 'Find out who removed the object from the backend; restore it or delete the resource.',
   },
-  'backend-busy': { fault: 'backend', retryable: true, remedy: 'End the use of the object on the backend that the message names.' },
+  'backend-busy': {
+    fault: 'backend',
+    retryable: true,
+    remedy: 'End the use of the object on the backend that the message names.',
+  },
   'transport-failed': { fault: 'backend', retryable: true, remedy: 'Look at the log of the target that the message names.' },
   'writes-not-held': { fault: 'backend', retryable: true, remedy: 'Nothing: the snapshot is taken again.' },
 
   // A block device refused I/O; sense data follow from these.
   'device-no-space': { fault: 'backend', retryable: true, remedy: 'Free space in the pool that holds the volume.' },
-  'device-medium-error': { fault: 'backend', retryable: false, remedy: 'Restore the volume from a backup; its storage is damaged.' },
+  'device-medium-error': {
+    fault: 'backend',
+    retryable: false,
+    remedy: 'Restore the volume from a backup; its storage is damaged.',
+  },
   'device-gone': { fault: 'backend', retryable: true, remedy: 'Find out why the device behind the volume went away.' },
   'device-not-permitted': { fault: 'caller', retryable: false, remedy: 'Open the device for writing, or do not write to it.' },
-  'device-out-of-range': { fault: 'caller', retryable: false, remedy: 'Stay within the size of the device and on its block boundaries.' },
+  'device-out-of-range': {
+    fault: 'caller',
+    retryable: false,
+    remedy: 'Stay within the size of the device and on its block boundaries.',
+  },
 
   // Whoever runs the service has to act.
   'invalid-configuration': { fault: 'operator', retryable: false, remedy: 'Correct the configuration at the places named.' },
-  'plugin-refused': { fault: 'operator', retryable: false, remedy: 'Install a version of the plug-in that fits this version of Scoria.' },
+  'plugin-refused': {
+    fault: 'operator',
+    retryable: false,
+    remedy: 'Install a version of the plug-in that fits this version of Scoria.',
+  },
   'data-directory-newer': {
     fault: 'operator',
     retryable: false,
@@ -78,7 +98,11 @@ export const errorCodes = define({
   'insecure-listen': { fault: 'operator', retryable: false, remedy: 'Configure TLS, or listen on loopback only.' },
 
   // The operation machinery.
-  'deadline-exceeded': { fault: 'backend', retryable: true, remedy: 'Find out what is slow; the work goes on or is undone by itself.' },
+  'deadline-exceeded': {
+    fault: 'backend',
+    retryable: true,
+    remedy: 'Find out what is slow; the work goes on or is undone by itself.',
+  },
   'lease-lost': { fault: 'bug', retryable: true, remedy: 'Nothing: another worker has taken the work over.' },
   'stale-fence': { fault: 'bug', retryable: false, remedy: 'Nothing: a worker that lost its lease was stopped from acting.' },
   internal: { fault: 'bug', retryable: false, remedy: 'Report it with the request id and the log around it.' },
