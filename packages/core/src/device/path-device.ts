@@ -1,0 +1,309 @@
+import { close, constants, fdatasync, fstat, open, read, readSync, stat, write, writeSync, type Stats } from 'node:fs';
+import { readFile } from 'node:fs/promises';
+import { promisify } from 'node:util';
+import { ScoriaError } from '../error/scoria-error.ts';
+import type { BlockDevice, Extent, WriteOptions } from './block-device.ts';
+import { deviceError } from './device-error.ts';
+import type { DeviceLocator, OpenOptions } from './device-locator.ts';
+import { dataRuns, punchHole, zeroRange } from './file-space.ts';
+
+/** Options of {@link openPathDevice}. */
+export interface PathOpenOptions extends OpenOptions {
+  /**
+   * `sync` (default): reads and writes of at most 64 KiB run on the calling thread, several times faster when the data
+   * are cached, but a slow disk then holds up the event loop: for a process of its own. `pool`: all in libuv's pool.
+   * Flushes are always in the pool.
+   */
+  readonly io?: 'sync' | 'pool';
+}
+
+/** Largest transfer that is made on the calling thread, bytes. */
+const syncLimit = 64 * 1024;
+/** The kernel moves at most 2 GiB - 4 KiB a call. */
+const callLimit = 1024 * 1024 * 1024;
+const zeroes = new Uint8Array(1024 * 1024);
+const settled = Promise.resolve();
+
+const openFile = promisify(open);
+const statFile = promisify(stat);
+const statOpen = promisify(fstat);
+const closeFile = promisify(close);
+const syncData = promisify(fdatasync);
+
+/**
+ * Opens a regular file or a block device node of this host, locator kind `path`.
+ *
+ * Errors: `device-gone` when there is nothing, `device-not-permitted`, `device-out-of-range` for what is neither file nor
+ * block device.
+ */
+export async function openPathDevice(locator: DeviceLocator, options: PathOpenOptions): Promise<BlockDevice> {
+  const { path, blockSize } = locator;
+  try {
+    // Opening a FIFO would wait for its other end, so look first.
+    const found = await statFile(path);
+    if (!found.isFile() && !found.isBlockDevice()) {
+      throw new ScoriaError('device-out-of-range', `${path} is neither a file nor a block device`);
+    }
+    const fd = await openFile(path, options.readOnly ? constants.O_RDONLY : constants.O_RDWR);
+    try {
+      const size = await readSize(fd, path, blockSize);
+      return new PathDevice(fd, path, blockSize, size, options.readOnly, options.io === 'pool' ? 0 : syncLimit);
+    } catch (error) {
+      await closeFile(fd);
+      throw error;
+    }
+  } catch (error) {
+    throw deviceError(path, 'open', error);
+  }
+}
+
+async function readSize(fd: number, path: string, blockSize: number): Promise<number> {
+  const found: Stats = await statOpen(fd);
+  const bytes = found.isBlockDevice() ? await blockDeviceSize(found.rdev, path) : found.size;
+  return bytes - (bytes % blockSize);
+}
+
+/** Sysfs tells the size in sectors of 512 bytes whatever the device's own block size. `rdev` is glibc's encoding of dev_t. */
+async function blockDeviceSize(rdev: number, path: string): Promise<number> {
+  const device = BigInt(rdev);
+  const major = ((device >> 8n) & 0xfffn) | ((device >> 32n) & 0xfffff000n);
+  const minor = (device & 0xffn) | ((device >> 12n) & 0xffffff00n);
+  const sectors = Number(await readFile(`/sys/dev/block/${major}:${minor}/size`, 'ascii'));
+  if (!Number.isSafeInteger(sectors * 512)) throw new ScoriaError('device-gone', `The kernel does not tell the size of ${path}`);
+  return sectors * 512;
+}
+
+class PathDevice implements BlockDevice {
+  readonly blockSize: number;
+  readonly readOnly: boolean;
+  readonly #fd: number;
+  readonly #path: string;
+  readonly #syncLimit: number;
+  #size: number;
+  /** Pool calls under way. */
+  #active = 0;
+  #closing: Promise<void> | undefined;
+  #idle: (() => void) | undefined;
+  /** Writes completed, and under way in the pool. */
+  #writesDone = 0;
+  #writesActive = 0;
+  #flushRunning: Promise<void> | undefined;
+  #flushQueued: Promise<void> | undefined;
+  /** A failed flush may have swallowed writes that it was not asked to cover; the next flush must fail too. */
+  #inDoubt: ScoriaError | undefined;
+
+  constructor(fd: number, path: string, blockSize: number, size: number, readOnly: boolean, limit: number) {
+    this.#fd = fd;
+    this.#path = path;
+    this.blockSize = blockSize;
+    this.#size = size;
+    this.readOnly = readOnly;
+    this.#syncLimit = limit;
+  }
+
+  get size(): number {
+    return this.#size;
+  }
+
+  read(into: Uint8Array, offset: number): Promise<void> {
+    const refused = this.#refusal(offset, into.byteLength, false);
+    if (refused) return Promise.reject(refused);
+    if (into.byteLength > this.#syncLimit) return this.#inPool('read', () => this.#readInPool(into, offset));
+    try {
+      for (let done = 0; done < into.byteLength; ) {
+        const count = readSync(this.#fd, into, done, into.byteLength - done, offset + done);
+        if (count === 0) return Promise.reject(this.#truncated(offset + done));
+        done += count;
+      }
+      return settled;
+    } catch (error) {
+      return Promise.reject(deviceError(this.#path, 'read', error));
+    }
+  }
+
+  write(data: Uint8Array, offset: number, options?: WriteOptions): Promise<void> {
+    const refused = this.#refusal(offset, data.byteLength, true);
+    if (refused) return Promise.reject(refused);
+    if (data.byteLength > this.#syncLimit) return this.#changeInPool('write', options, () => this.#writeInPool(data, offset));
+    try {
+      for (let done = 0; done < data.byteLength; ) {
+        done += writeSync(this.#fd, data, done, data.byteLength - done, offset + done);
+      }
+    } catch (error) {
+      return Promise.reject(deviceError(this.#path, 'write', error));
+    }
+    this.#writesDone++;
+    return options?.fua ? this.flush() : settled;
+  }
+
+  writeZeroes(offset: number, length: number, options?: WriteOptions): Promise<void> {
+    const refused = this.#refusal(offset, length, true);
+    if (refused) return Promise.reject(refused);
+    if (length === 0) return settled;
+    return this.#changeInPool('write of zeroes', options, () => this.#zero(offset, length));
+  }
+
+  discard(offset: number, length: number): Promise<void> {
+    const refused = this.#refusal(offset, length, true);
+    if (refused) return Promise.reject(refused);
+    if (length === 0) return settled;
+    return this.#changeInPool('discard', undefined, () => this.#zero(offset, length));
+  }
+
+  flush(): Promise<void> {
+    if (this.#closing) return Promise.reject(this.#closed());
+    if (this.readOnly) return settled;
+    if (!this.#flushRunning) return (this.#flushRunning = this.#sync());
+    // One that has not begun covers every write completed by now, so all callers share it.
+    this.#flushQueued ??= this.#syncAfter(this.#flushRunning);
+    return this.#flushQueued;
+  }
+
+  async *allocatedExtents(offset: number, length: number): AsyncGenerator<Extent> {
+    const refused = this.#refusal(offset, length, false);
+    if (refused) throw refused;
+    const end = offset + length;
+    const runs = dataRuns(this.#fd, offset, end);
+    let from = offset;
+    for (;;) {
+      const next = await this.#inPool('look-up of extents', () => runs.next());
+      if (next.done) return;
+      // File systems may count in smaller units than our blocks: widen, and do not tell a block twice.
+      const start = Math.max(from, next.value.start - (next.value.start % this.blockSize));
+      const stop = Math.min(end, Math.ceil(next.value.end / this.blockSize) * this.blockSize);
+      if (stop > start) yield { offset: start, length: stop - start };
+      from = Math.max(from, stop);
+      if (this.#closing) throw this.#closed();
+    }
+  }
+
+  refreshSize(): Promise<number> {
+    if (this.#closing) return Promise.reject(this.#closed());
+    return this.#inPool('size', async () => (this.#size = await readSize(this.#fd, this.#path, this.blockSize)));
+  }
+
+  close(): Promise<void> {
+    this.#closing ??= (async () => {
+      if (this.#active > 0) await new Promise<void>((resolve) => (this.#idle = resolve));
+      await closeFile(this.#fd);
+    })();
+    return this.#closing;
+  }
+
+  #refusal(offset: number, length: number, change: boolean): ScoriaError | undefined {
+    if (this.#closing) return this.#closed();
+    if (change && this.readOnly) return new ScoriaError('device-not-permitted', `Device ${this.#path} is open for reading only`);
+    if (offset >= 0 && length >= 0 && offset + length <= this.#size && offset % this.blockSize === 0 && length % this.blockSize === 0) {
+      return undefined;
+    }
+    return new ScoriaError('device-out-of-range', `${length} bytes at ${offset} are not whole blocks within ${this.#path}`, {
+      details: { offset, length, size: this.#size, blockSize: this.blockSize },
+    });
+  }
+
+  #closed(): ScoriaError {
+    return new ScoriaError('device-gone', `Device ${this.#path} has been closed`);
+  }
+
+  #truncated(offset: number): ScoriaError {
+    return new ScoriaError('device-medium-error', `Device ${this.#path} ends at ${offset} bytes, before its size of ${this.#size}`);
+  }
+
+  async #inPool<T>(action: string, work: () => Promise<T>): Promise<T> {
+    this.#active++;
+    try {
+      return await work();
+    } catch (error) {
+      throw deviceError(this.#path, action, error);
+    } finally {
+      this.#leave();
+    }
+  }
+
+  #changeInPool(action: string, options: WriteOptions | undefined, work: () => Promise<void>): Promise<void> {
+    return this.#inPool(action, async () => {
+      this.#writesActive++;
+      try {
+        await work();
+        this.#writesDone++;
+      } finally {
+        this.#writesActive--;
+      }
+      if (options?.fua) await this.#flushAccepted();
+    });
+  }
+
+  /** A flush that belongs to a write begun before `close`. */
+  #flushAccepted(): Promise<void> {
+    return this.#closing ? this.#sync() : this.flush();
+  }
+
+  #leave(): void {
+    if (--this.#active === 0) this.#idle?.();
+  }
+
+  async #syncAfter(running: Promise<void>): Promise<void> {
+    this.#active++;
+    try {
+      await running.catch(() => {});
+      this.#flushQueued = undefined;
+      await (this.#flushRunning = this.#sync());
+    } finally {
+      this.#leave();
+    }
+  }
+
+  async #sync(): Promise<void> {
+    this.#active++;
+    const before = this.#writesDone;
+    const doubt = this.#inDoubt;
+    this.#inDoubt = undefined;
+    try {
+      await syncData(this.#fd);
+    } catch (thrown) {
+      // The kernel reports a failed write-back once and then takes the pages for clean (fsync(2)).
+      const error = deviceError(this.#path, 'flush', thrown);
+      if (this.#writesDone > before || this.#writesActive > 0) this.#inDoubt = error;
+      throw error;
+    } finally {
+      if (!this.#flushQueued) this.#flushRunning = undefined;
+      this.#leave();
+    }
+    if (doubt) throw doubt;
+  }
+
+  #readInPool(into: Uint8Array, offset: number): Promise<void> {
+    return new Promise((resolve, reject) => {
+      const next = (done: number) => {
+        if (done === into.byteLength) return resolve();
+        read(this.#fd, into, done, Math.min(into.byteLength - done, callLimit), offset + done, (error, count) => {
+          if (error) reject(error);
+          else if (count === 0) reject(this.#truncated(offset + done));
+          else next(done + count);
+        });
+      };
+      next(0);
+    });
+  }
+
+  #writeInPool(data: Uint8Array, offset: number): Promise<void> {
+    return new Promise((resolve, reject) => {
+      const next = (done: number) => {
+        if (done === data.byteLength) return resolve();
+        write(this.#fd, data, done, Math.min(data.byteLength - done, callLimit), offset + done, (error, count) => {
+          if (error) reject(error);
+          else next(done + count);
+        });
+      };
+      next(0);
+    });
+  }
+
+  async #zero(offset: number, length: number): Promise<void> {
+    if (await punchHole(this.#fd, offset, length)) return;
+    if (await zeroRange(this.#fd, offset, length)) return;
+    for (let done = 0; done < length; done += zeroes.byteLength) {
+      await this.#writeInPool(zeroes.subarray(0, Math.min(zeroes.byteLength, length - done)), offset + done);
+    }
+  }
+}

@@ -1,0 +1,97 @@
+import { defineTransitions } from '../state/transition-table.ts';
+
+/** Statuses of a volume, Cinder's words. */
+export type VolumeStatus =
+  | 'creating'
+  | 'available'
+  | 'reserved'
+  | 'attaching'
+  | 'in-use'
+  | 'detaching'
+  | 'extending'
+  | 'reverting'
+  | 'deleting'
+  | 'error'
+  | 'error_deleting';
+
+/** Statuses that follow from the attachments alone, while nothing else is done to the volume. */
+export const settledVolumeStatuses = ['available', 'reserved', 'attaching', 'in-use', 'detaching'] as const satisfies VolumeStatus[];
+/** See {@link settledVolumeStatuses}. */
+export type SettledVolumeStatus = (typeof settledVolumeStatuses)[number];
+
+/** Every change of a volume's status. */
+export const volumeTransitions = defineTransitions<VolumeStatus>()({
+  created: { from: ['creating'], to: ['available'] },
+  creationFailed: { from: ['creating'], to: ['error'] },
+  attachmentsChanged: { from: [...settledVolumeStatuses], to: [...settledVolumeStatuses] },
+  extend: { from: ['available', 'in-use'], to: ['extending'] },
+  /** Also after a failed extend: the volume is as it was, and a user message tells why. */
+  extendEnded: { from: ['extending'], to: [...settledVolumeStatuses] },
+  revert: { from: ['available'], to: ['reverting'] },
+  reverted: { from: ['reverting'], to: ['available'] },
+  revertFailed: { from: ['reverting'], to: ['available', 'error'] },
+  delete: { from: ['available', 'error', 'error_deleting'], to: ['deleting'] },
+  forceDelete: {
+    from: ['creating', ...settledVolumeStatuses, 'extending', 'reverting', 'deleting', 'error', 'error_deleting'],
+    to: ['deleting'],
+  },
+  deletionFailed: { from: ['deleting'], to: ['error_deleting'] },
+});
+/** Name of a change of status. */
+export type VolumeTransition = keyof typeof volumeTransitions;
+
+/** A volume. Times are milliseconds since 1970 UTC. */
+export interface Volume {
+  readonly id: string;
+  readonly projectId: string;
+  readonly userId: string;
+  readonly name: string | null;
+  readonly description: string | null;
+  /** Bytes, as asked for. */
+  readonly size: number;
+  readonly status: VolumeStatus;
+  readonly volumeTypeId: string;
+  readonly availabilityZone: string;
+  readonly bootable: boolean;
+  readonly readOnly: boolean;
+  readonly multiattach: boolean;
+  readonly metadata: Readonly<Record<string, string>>;
+  readonly sourceVolumeId: string | null;
+  readonly snapshotId: string | null;
+  /** The placement that holds its bytes; `null` before one is chosen. */
+  readonly placementId: string | null;
+  /** Label of where it lies, `host@backend#pool`. Read from the placement, not written. */
+  readonly hostString: string | null;
+  readonly createdAt: number;
+  readonly updatedAt: number | null;
+  /** When it became available first. */
+  readonly launchedAt: number | null;
+}
+
+/** Fields by which volumes are filtered and sorted. */
+export type VolumeField =
+  | 'id'
+  | 'projectId'
+  | 'userId'
+  | 'name'
+  | 'description'
+  | 'size'
+  | 'status'
+  | 'volumeTypeId'
+  | 'availabilityZone'
+  | 'bootable'
+  | 'multiattach'
+  | 'sourceVolumeId'
+  | 'snapshotId'
+  | 'hostString'
+  | 'createdAt'
+  | 'updatedAt'
+  | 'launchedAt';
+
+/** Fields that may be written without a change of status. */
+export type VolumePatch = Partial<
+  Pick<
+    Volume,
+    'name' | 'description' | 'size' | 'bootable' | 'readOnly' | 'metadata' | 'placementId' | 'launchedAt' | 'availabilityZone'
+  >
+>;
