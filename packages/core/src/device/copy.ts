@@ -51,7 +51,7 @@ export async function copyDevice(source: BlockDevice, target: BlockDevice, optio
   let done = 0;
   progress(0, total);
 
-  const chunks = pieces(source.allocatedExtents(0, source.size), chunk, unit, source.size)[Symbol.asyncIterator]();
+  const chunks = pieces(source.allocatedExtents(0, source.size), chunk, unit, source.size);
   let failed = false;
   const work = async () => {
     const buffer = new Uint8Array(chunk);
@@ -75,13 +75,19 @@ export async function copyDevice(source: BlockDevice, target: BlockDevice, optio
   };
   // All are waited for even when one fails: nothing may still be written when this settles.
   const results = await Promise.allSettled(Array.from({ length: inFlight }, work));
+  await chunks.return(undefined);
   for (const result of results) if (result.status === 'rejected') throw result.reason;
   signal.throwIfAborted();
   await target.flush();
 }
 
 /** Cuts extents into pieces of at most `limit` bytes, on boundaries of `unit` except at the end of the device. */
-async function* pieces(extents: AsyncIterable<Extent>, limit: number, unit: number, size: number): AsyncGenerator<Extent> {
+async function* pieces(
+  extents: AsyncIterable<Extent>,
+  limit: number,
+  unit: number,
+  size: number,
+): AsyncGenerator<Extent, undefined> {
   let from = 0;
   for await (const extent of extents) {
     // Widening to the larger block of two devices may make neighbours meet.
@@ -90,6 +96,7 @@ async function* pieces(extents: AsyncIterable<Extent>, limit: number, unit: numb
     for (let offset = start; offset < end; offset += limit) yield { offset, length: Math.min(limit, end - offset) };
     from = Math.max(from, end);
   }
+  return undefined;
 }
 
 async function writeNonZero(target: BlockDevice, data: Uint8Array, offset: number): Promise<void> {

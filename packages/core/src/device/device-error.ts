@@ -28,7 +28,10 @@ export function deviceError(path: string, action: string, cause: unknown): Scori
   if (cause instanceof ScoriaError) return cause;
   const errno = cause instanceof Error && 'code' in cause && typeof cause.code === 'string' ? cause.code : undefined;
   const code = (errno !== undefined && codes[errno]) || 'device-medium-error';
-  return new ScoriaError(code, `Device ${path}: ${action} failed with ${errno ?? String(cause)}`, { cause, details: { path, errno } });
+  return new ScoriaError(code, `Device ${path}: ${action} failed with ${errno ?? String(cause)}`, {
+    cause,
+    details: { path, errno },
+  });
 }
 
 /** An `Error` with the `code` of a positive errno(3) number, as `node:fs` makes them. */

@@ -122,7 +122,7 @@ export async function* dataRuns(fd: number, start: number, end: number): AsyncGe
       });
     });
   };
-  for (let at = start; at < end; ) {
+  for (let at = start; at < end;) {
     const data = await seek(at, SEEK_DATA);
     if (Number.isNaN(data)) return yield { start: at, end };
     if (data >= end) return;

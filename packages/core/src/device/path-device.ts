@@ -110,7 +110,7 @@ class PathDevice implements BlockDevice {
     if (refused) return Promise.reject(refused);
     if (into.byteLength > this.#syncLimit) return this.#inPool('read', () => this.#readInPool(into, offset));
     try {
-      for (let done = 0; done < into.byteLength; ) {
+      for (let done = 0; done < into.byteLength;) {
         const count = readSync(this.#fd, into, done, into.byteLength - done, offset + done);
         if (count === 0) return Promise.reject(this.#truncated(offset + done));
         done += count;
@@ -126,7 +126,7 @@ class PathDevice implements BlockDevice {
     if (refused) return Promise.reject(refused);
     if (data.byteLength > this.#syncLimit) return this.#changeInPool('write', options, () => this.#writeInPool(data, offset));
     try {
-      for (let done = 0; done < data.byteLength; ) {
+      for (let done = 0; done < data.byteLength;) {
         done += writeSync(this.#fd, data, done, data.byteLength - done, offset + done);
       }
     } catch (error) {
@@ -193,7 +193,13 @@ class PathDevice implements BlockDevice {
   #refusal(offset: number, length: number, change: boolean): ScoriaError | undefined {
     if (this.#closing) return this.#closed();
     if (change && this.readOnly) return new ScoriaError('device-not-permitted', `Device ${this.#path} is open for reading only`);
-    if (offset >= 0 && length >= 0 && offset + length <= this.#size && offset % this.blockSize === 0 && length % this.blockSize === 0) {
+    if (
+      offset >= 0 &&
+      length >= 0 &&
+      offset + length <= this.#size &&
+      offset % this.blockSize === 0 &&
+      length % this.blockSize === 0
+    ) {
       return undefined;
     }
     return new ScoriaError('device-out-of-range', `${length} bytes at ${offset} are not whole blocks within ${this.#path}`, {
@@ -206,7 +212,10 @@ class PathDevice implements BlockDevice {
   }
 
   #truncated(offset: number): ScoriaError {
-    return new ScoriaError('device-medium-error', `Device ${this.#path} ends at ${offset} bytes, before its size of ${this.#size}`);
+    return new ScoriaError(
+      'device-medium-error',
+      `Device ${this.#path} ends at ${offset} bytes, before its size of ${this.#size}`,
+    );
   }
 
   async #inPool<T>(action: string, work: () => Promise<T>): Promise<T> {
