@@ -3,6 +3,7 @@ export * from './attachment/attachment-repository.ts';
 export * from './attachment/attachment.ts';
 export * from './device/block-device.ts';
 export * from './device/copy.ts';
+export * from './device/device-error.ts';
 export * from './device/device-locator.ts';
 export * from './device/file-space.ts';
 export * from './device/path-device.ts';

@@ -39,3 +39,18 @@ export function errnoError(errno: number, call: string): Error & { readonly code
   const code = getSystemErrorName(-errno);
   return Object.assign(new Error(`${code}: ${call}`), { code });
 }
+
+/** The error of a range that is not whole blocks within a device; `undefined` when it is. */
+export function rangeError(
+  path: string,
+  device: { readonly size: number; readonly blockSize: number },
+  offset: number,
+  length: number,
+): ScoriaError | undefined {
+  const { size, blockSize } = device;
+  if (offset >= 0 && length >= 0 && offset + length <= size && offset % blockSize === 0 && length % blockSize === 0)
+    return undefined;
+  return new ScoriaError('device-out-of-range', `${length} bytes at ${offset} are not whole blocks within ${path}`, {
+    details: { offset, length, size, blockSize },
+  });
+}

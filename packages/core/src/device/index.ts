@@ -11,6 +11,7 @@ export * from '../platform/log.ts';
 export * from '../platform/random.ts';
 export * from './block-device.ts';
 export * from './copy.ts';
+export * from './device-error.ts';
 export * from './device-locator.ts';
 export * from './file-space.ts';
 export * from './path-device.ts';

@@ -3,7 +3,7 @@ import { readFile } from 'node:fs/promises';
 import { promisify } from 'node:util';
 import { ScoriaError } from '../error/scoria-error.ts';
 import type { BlockDevice, Extent, WriteOptions } from './block-device.ts';
-import { deviceError } from './device-error.ts';
+import { deviceError, rangeError } from './device-error.ts';
 import type { DeviceLocator, OpenOptions } from './device-locator.ts';
 import { dataRuns, punchHole, zeroRange } from './file-space.ts';
 
@@ -193,18 +193,7 @@ class PathDevice implements BlockDevice {
   #refusal(offset: number, length: number, change: boolean): ScoriaError | undefined {
     if (this.#closing) return this.#closed();
     if (change && this.readOnly) return new ScoriaError('device-not-permitted', `Device ${this.#path} is open for reading only`);
-    if (
-      offset >= 0 &&
-      length >= 0 &&
-      offset + length <= this.#size &&
-      offset % this.blockSize === 0 &&
-      length % this.blockSize === 0
-    ) {
-      return undefined;
-    }
-    return new ScoriaError('device-out-of-range', `${length} bytes at ${offset} are not whole blocks within ${this.#path}`, {
-      details: { offset, length, size: this.#size, blockSize: this.blockSize },
-    });
+    return rangeError(this.#path, this, offset, length);
   }
 
   #closed(): ScoriaError {
