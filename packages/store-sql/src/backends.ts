@@ -1,0 +1,59 @@
+import type { Backend, BackendRepository, PoolReport } from '@scoria/core';
+import { sql } from 'kysely';
+import { z } from 'zod';
+import { flag, json, nullable, number, text } from './column.ts';
+import { equals, selectEntities, updateEntities, type Session } from './session.ts';
+import { defineTable } from './table.ts';
+import { notFound } from './visibility.ts';
+
+const poolSchema: z.ZodType<PoolReport> = z.object({
+  name: z.string(),
+  total: z.number(),
+  free: z.number(),
+  thin: z.boolean(),
+  maxOverSubscription: z.number(),
+  reserved: z.number(),
+  capabilities: z.record(z.string(), z.union([z.string(), z.number(), z.boolean()])),
+});
+
+/** Table `backends`. */
+export const backendTable = defineTable<Backend>()('backends', {
+  id: text(),
+  name: text(),
+  host: text(),
+  availabilityZone: text(),
+  driverCapabilities: json<readonly string[]>(z.array(z.string())),
+  pools: json<readonly PoolReport[]>(z.array(poolSchema)),
+  reportedAt: number(),
+  fault: nullable(text()),
+  enabled: flag(),
+  disabledReason: nullable(text()),
+});
+
+/** Columns that a report writes; the others are an administrator's. */
+const reported = ['name', 'host', 'availability_zone', 'driver_capabilities', 'pools', 'reported_at', 'fault'];
+
+/** Backends in SQL. */
+export class SqlBackends implements BackendRepository {
+  readonly #session: Session;
+
+  constructor(session: Session) {
+    this.#session = session;
+  }
+
+  async report(backend: Omit<Backend, 'enabled' | 'disabledReason'>): Promise<void> {
+    const insertion = backendTable.insertion({ ...backend, enabled: true, disabledReason: null });
+    const assignments = sql.join(reported.map((name) => sql`${sql.ref(name)} = excluded.${sql.ref(name)}`));
+    await sql`${insertion} on conflict (id) do update set ${assignments}`.execute(this.#session.db);
+  }
+
+  list(): Promise<readonly Backend[]> {
+    return selectEntities(this.#session, backendTable, [], sql`order by host, name, id`);
+  }
+
+  async setEnabled(id: string, enabled: boolean, reason: string | null): Promise<void> {
+    const patch = { enabled, disabledReason: enabled ? null : reason };
+    const changed = await updateEntities(this.#session, backendTable, patch, [equals(backendTable.ref('id'), id)]);
+    if (changed === 0) throw notFound('Backend', id);
+  }
+}

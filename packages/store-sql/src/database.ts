@@ -1,0 +1,43 @@
+import type { Generated } from 'kysely';
+import type { accessTable } from './accesses.ts';
+import type { attachmentTable } from './attachments.ts';
+import type { backendTable } from './backends.ts';
+import type { messageTable } from './messages.ts';
+import type { journalTable, operationTable } from './operations.ts';
+import type { placementTable } from './placements.ts';
+import type { serviceTable } from './services.ts';
+import type { snapshotTable } from './snapshots.ts';
+import type { RowOf } from './table.ts';
+import type { volumeTypeTable } from './volume-types.ts';
+import type { volumeTable } from './volumes.ts';
+
+/** Every table, for Kysely. Tables of entities follow from their definitions. */
+export interface Database {
+  volumes: RowOf<typeof volumeTable>;
+  snapshots: RowOf<typeof snapshotTable>;
+  attachments: RowOf<typeof attachmentTable>;
+  accesses: RowOf<typeof accessTable>;
+  placements: RowOf<typeof placementTable>;
+  backends: RowOf<typeof backendTable>;
+  volume_types: RowOf<typeof volumeTypeTable>;
+  volume_type_access: { volume_type_id: string; project_id: string };
+  quota_limits: { scope: 'project' | 'class'; name: string; resource: string; hard_limit: number };
+  messages: RowOf<typeof messageTable>;
+  services: RowOf<typeof serviceTable>;
+  operations: RowOf<typeof operationTable>;
+  /** Uses of operations that have not ended. */
+  operation_uses: { kind: 'volume' | 'snapshot'; resource_id: string; operation_id: string; mode: 'read' | 'change' };
+  operation_journal: RowOf<typeof journalTable>;
+  events: EventRow;
+  /** Facts about the store itself: `schema-version`, `installation-id`. */
+  store_properties: { name: string; value: string };
+}
+
+interface EventRow {
+  /** Given by the engine. */
+  sequence: Generated<number>;
+  at: number;
+  project_id: string;
+  name: string;
+  payload: string;
+}

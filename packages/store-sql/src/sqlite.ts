@@ -1,0 +1,164 @@
+import { DatabaseSync, type SQLInputValue, type StatementSync } from 'node:sqlite';
+import {
+  SqliteAdapter,
+  SqliteIntrospector,
+  SqliteQueryCompiler,
+  sql,
+  type CompiledQuery,
+  type DatabaseConnection,
+  type Dialect,
+  type Driver,
+  type QueryResult,
+} from 'kysely';
+import type { SqlFlavor } from './sql-flavor.ts';
+
+/** Statements kept prepared for each connection; lists with unusual filters push out the oldest. */
+const preparedStatements = 400;
+
+/** How a SQLite database is opened. */
+export interface SqliteOptions {
+  /** A file, or `:memory:`. */
+  readonly path: string;
+  /** Only for reading; the file must exist. */
+  readonly readOnly?: boolean;
+}
+
+/** Kysely over the SQLite that is part of Node. */
+export function sqliteDialect(options: SqliteOptions): Dialect {
+  return {
+    createAdapter: () => new SqliteAdapter(),
+    createDriver: () => new NodeSqliteDriver(options),
+    createIntrospector: (db) => new SqliteIntrospector(db),
+    createQueryCompiler: () => new SqliteQueryCompiler(),
+  };
+}
+
+class NodeSqliteDriver implements Driver {
+  readonly #options: SqliteOptions;
+  #database: DatabaseSync | undefined;
+  #connection: NodeSqliteConnection | undefined;
+
+  constructor(options: SqliteOptions) {
+    this.#options = options;
+  }
+
+  async init(): Promise<void> {
+    const { path, readOnly = false } = this.#options;
+    const database = new DatabaseSync(path, { readOnly, enableForeignKeyConstraints: true, timeout: 5000 });
+    try {
+      if (!readOnly) {
+        // WAL: readers and the writer do not wait for each other. FULL: what was committed survives a power cut.
+        database.exec('pragma journal_mode = wal; pragma synchronous = full;');
+      }
+    } catch (error) {
+      database.close();
+      throw error;
+    }
+    this.#database = database;
+    this.#connection = new NodeSqliteConnection(database);
+  }
+
+  acquireConnection(): Promise<DatabaseConnection> {
+    if (this.#connection === undefined) throw new Error('The database is not open');
+    return Promise.resolve(this.#connection);
+  }
+
+  // Taking the write lock at once spares the deadlock of two transactions that read first and write later.
+  async beginTransaction(): Promise<void> {
+    this.#database?.exec('begin immediate');
+  }
+
+  async commitTransaction(): Promise<void> {
+    this.#database?.exec('commit');
+  }
+
+  async rollbackTransaction(): Promise<void> {
+    // After a full disk or an I/O error SQLite has rolled back by itself.
+    if (this.#database?.isTransaction) this.#database.exec('rollback');
+  }
+
+  async releaseConnection(): Promise<void> {}
+
+  async destroy(): Promise<void> {
+    this.#database?.close();
+    this.#database = undefined;
+    this.#connection = undefined;
+  }
+}
+
+interface Prepared {
+  readonly statement: StatementSync;
+  readonly returnsRows: boolean;
+}
+
+class NodeSqliteConnection implements DatabaseConnection {
+  readonly #database: DatabaseSync;
+  readonly #prepared = new Map<string, Prepared>();
+
+  constructor(database: DatabaseSync) {
+    this.#database = database;
+  }
+
+  async executeQuery<R>(query: CompiledQuery): Promise<QueryResult<R>> {
+    const { statement, returnsRows } = this.#prepare(query.sql);
+    const parameters = query.parameters as readonly SQLInputValue[];
+    if (returnsRows) return { rows: statement.all(...parameters) as R[] };
+    const { changes } = statement.run(...parameters);
+    return { rows: [], numAffectedRows: BigInt(changes) };
+  }
+
+  async *streamQuery<R>(query: CompiledQuery): AsyncIterableIterator<QueryResult<R>> {
+    yield await this.executeQuery<R>(query);
+  }
+
+  #prepare(text: string): Prepared {
+    const known = this.#prepared.get(text);
+    if (known !== undefined) {
+      // A map keeps insertion order: what was used last goes to the end.
+      this.#prepared.delete(text);
+      this.#prepared.set(text, known);
+      return known;
+    }
+    const statement = this.#database.prepare(text);
+    const prepared = { statement, returnsRows: statement.columns().length > 0 };
+    this.#prepared.set(text, prepared);
+    const [oldest] = this.#prepared.keys();
+    if (this.#prepared.size > preparedStatements && oldest !== undefined) this.#prepared.delete(oldest);
+    return prepared;
+  }
+}
+
+// Result codes, https://sqlite.org/rescode.html; the low byte is the primary one.
+const sqliteConstraintPrimaryKey = 1555;
+const sqliteConstraintUnique = 2067;
+const remedies: Readonly<Record<number, string>> = {
+  5: 'Stop the other program that writes to this database.',
+  8: 'Make the data directory writable.',
+  10: 'Look at the log of the kernel: the disk that holds the data directory fails.',
+  11: 'Restore the data directory from a backup: its database is damaged.',
+  13: 'Free space on the disk that holds the data directory.',
+  14: 'See to it that the data directory exists and can be written to.',
+  26: 'Name another data directory: this file is not a database of Scoria.',
+};
+
+function resultCode(error: unknown): number | undefined {
+  return error instanceof Error && 'errcode' in error && typeof error.errcode === 'number' ? error.errcode : undefined;
+}
+
+/** What is SQLite's own. */
+export const sqliteFlavor: SqlFlavor = {
+  wholeNumber: 'integer',
+  jsonHasPair: (column, key, value) =>
+    sql`exists (select 1 from json_each(${column}) as pair where pair.key = ${key} and pair.value = ${value})`,
+  containsText: (column, part) =>
+    sql`lower(${column}) like lower(${`%${part.replaceAll(/[\\%_]/g, (special) => `\\${special}`)}%`}) escape '\\'`,
+  addSequence: (table, column) => table.addColumn(column, 'integer', (built) => built.primaryKey().autoIncrement()),
+  isUniqueViolation: (error) => {
+    const code = resultCode(error);
+    return code === sqliteConstraintPrimaryKey || code === sqliteConstraintUnique;
+  },
+  remedyFor: (error) => {
+    const code = resultCode(error);
+    return code === undefined ? undefined : (remedies[code & 0xff] ?? null);
+  },
+};

@@ -1,0 +1,204 @@
+import {
+  targetState,
+  volumeTransitions,
+  type ListQuery,
+  type Tenancy,
+  type UsageByType,
+  type Volume,
+  type VolumeField,
+  type VolumePatch,
+  type VolumeRepository,
+  type VolumeStatus,
+  type VolumeSummary,
+  type VolumeTransition,
+} from '@scoria/core';
+import { sql, type RawBuilder } from 'kysely';
+import { z } from 'zod';
+import { flag, json, nullable, number, text, word } from './column.ts';
+import { countRows, listRows, queryConditions, type ListSource } from './list.ts';
+import { allOf, equals, insertEntity, isOneOf, removeRows, updateEntities, type Row, type Session } from './session.ts';
+import { defineTable } from './table.ts';
+import { refusedTransition } from './transition.ts';
+import { notFound, ownedBy } from './visibility.ts';
+
+type StoredVolume = Omit<Volume, 'hostString'>;
+
+/** Pairs of strings, as metadata and extra specs have them. */
+export const pairs = json<Readonly<Record<string, string>>>(z.record(z.string(), z.string()));
+
+/** Table `volumes`. */
+export const volumeTable = defineTable<StoredVolume>()('volumes', {
+  id: text(),
+  projectId: text(),
+  userId: text(),
+  name: nullable(text()),
+  description: nullable(text()),
+  size: number(),
+  status: word<VolumeStatus>(
+    'creating',
+    'available',
+    'reserved',
+    'attaching',
+    'in-use',
+    'detaching',
+    'extending',
+    'reverting',
+    'deleting',
+    'error',
+    'error_deleting',
+  ),
+  volumeTypeId: text(),
+  availabilityZone: text(),
+  bootable: flag(),
+  readOnly: flag(),
+  multiattach: flag(),
+  metadata: pairs,
+  sourceVolumeId: nullable(text()),
+  snapshotId: nullable(text()),
+  placementId: nullable(text()),
+  createdAt: number(),
+  updatedAt: nullable(number()),
+  launchedAt: nullable(number()),
+});
+
+const from = sql`volumes
+  left join placements on placements.id = volumes.placement_id
+  left join backends on backends.id = placements.backend_id`;
+const backendLabel = sql`(backends.host || '@' || backends.name)`;
+const hostColumn = sql`(${backendLabel} || '#' || placements.pool)`;
+const select = sql`volumes.*, ${hostColumn} as host_string`;
+
+/** A host string without a pool means every pool of the backend; without a backend, every backend of the host. */
+function onHost(value: string): RawBuilder<unknown> {
+  if (value.includes('#')) return equals(hostColumn, value);
+  return equals(value.includes('@') ? backendLabel : sql`backends.host`, value);
+}
+
+const column = (field: Exclude<VolumeField, 'hostString'>) => ({
+  column: volumeTable.ref(field),
+  nullable: volumeTable.columns[field].nullable,
+});
+
+const source: ListSource<VolumeField> = {
+  label: 'Volume',
+  from,
+  select,
+  id: volumeTable.ref('id'),
+  metadata: volumeTable.ref('metadata'),
+  fields: {
+    id: column('id'),
+    projectId: column('projectId'),
+    userId: column('userId'),
+    name: column('name'),
+    description: column('description'),
+    size: column('size'),
+    status: column('status'),
+    volumeTypeId: column('volumeTypeId'),
+    availabilityZone: column('availabilityZone'),
+    bootable: column('bootable'),
+    multiattach: column('multiattach'),
+    sourceVolumeId: column('sourceVolumeId'),
+    snapshotId: column('snapshotId'),
+    hostString: { column: hostColumn, nullable: true, matches: onHost },
+    createdAt: column('createdAt'),
+    updatedAt: column('updatedAt'),
+    launchedAt: column('launchedAt'),
+  },
+};
+
+const hostString = nullable(text());
+const read = (row: Row): Volume => ({ ...volumeTable.read(row), hostString: hostString.read(row['host_string']) });
+const visible = (tenancy: Tenancy) => ownedBy(tenancy, volumeTable.ref('projectId'));
+
+/** Volumes in SQL. */
+export class SqlVolumes implements VolumeRepository {
+  readonly #session: Session;
+
+  constructor(session: Session) {
+    this.#session = session;
+  }
+
+  insert(volume: StoredVolume): Promise<void> {
+    return insertEntity(this.#session, volumeTable, volume, `Volume ${volume.id} exists already.`);
+  }
+
+  async get(tenancy: Tenancy, id: string): Promise<Volume> {
+    const condition = allOf([equals(volumeTable.ref('id'), id), ...visible(tenancy)]);
+    const { rows } = await sql<Row>`select ${select} from ${from} where ${condition}`.execute(this.#session.db);
+    const [row] = rows;
+    if (row === undefined) throw notFound('Volume', id);
+    return read(row);
+  }
+
+  async list(tenancy: Tenancy, query: ListQuery<VolumeField>): Promise<readonly Volume[]> {
+    return (await listRows(this.#session, source, visible(tenancy), query)).map(read);
+  }
+
+  count(tenancy: Tenancy, query: ListQuery<VolumeField>): Promise<number> {
+    return countRows(this.#session, source, visible(tenancy), query);
+  }
+
+  async summary(tenancy: Tenancy, query: ListQuery<VolumeField>): Promise<VolumeSummary> {
+    const conditions = allOf([...visible(tenancy), ...queryConditions(this.#session, source, query)]);
+    // Grouped, so that the many volumes with equal metadata (mostly none) make one row.
+    const { rows } = await sql<{ count: number; bytes: number; metadata: unknown }>`
+      select count(*) as count, sum(volumes.size) as bytes, volumes.metadata as metadata
+      from ${from} where ${conditions} group by volumes.metadata`.execute(this.#session.db);
+    const values = new Map<string, Set<string>>();
+    for (const row of rows) {
+      for (const [key, value] of Object.entries(pairs.read(row.metadata))) {
+        values.set(key, (values.get(key) ?? new Set<string>()).add(value));
+      }
+    }
+    return {
+      count: rows.reduce((sum, { count }) => sum + count, 0),
+      bytes: rows.reduce((sum, { bytes }) => sum + bytes, 0),
+      metadata: Object.fromEntries([...values].map(([key, set]) => [key, [...set].toSorted()])),
+    };
+  }
+
+  async update(tenancy: Tenancy, id: string, patch: VolumePatch, now: number): Promise<Volume> {
+    const conditions = [equals(volumeTable.ref('id'), id), ...visible(tenancy)];
+    await updateEntities(this.#session, volumeTable, { ...patch, updatedAt: now }, conditions);
+    return this.get(tenancy, id);
+  }
+
+  async transition(
+    tenancy: Tenancy,
+    id: string,
+    name: VolumeTransition,
+    now: number,
+    options: { readonly to?: VolumeStatus; readonly patch?: VolumePatch } = {},
+  ): Promise<Volume> {
+    const transition = volumeTransitions[name];
+    const status = targetState(transition, options.to);
+    const changed = await updateEntities(this.#session, volumeTable, { ...options.patch, status, updatedAt: now }, [
+      equals(volumeTable.ref('id'), id),
+      ...visible(tenancy),
+      isOneOf(volumeTable.ref('status'), transition.from),
+    ]);
+    const volume = await this.get(tenancy, id);
+    if (changed === 0) throw refusedTransition('Volume', volume, name, transition);
+    return volume;
+  }
+
+  async remove(id: string): Promise<void> {
+    await removeRows(this.#session, volumeTable, equals(volumeTable.ref('id'), id));
+  }
+
+  usage(projectId: string): Promise<readonly UsageByType[]> {
+    return usageOf(this.#session, 'volumes', projectId);
+  }
+}
+
+/** Number and bytes of a project's volumes or snapshots by volume type, read from an index that has all it needs. */
+export async function usageOf(
+  session: Session,
+  table: 'volumes' | 'snapshots',
+  projectId: string,
+): Promise<readonly UsageByType[]> {
+  const { rows } = await sql<UsageByType>`
+    select volume_type_id as ${sql.ref('volumeTypeId')}, count(*) as count, sum(size) as bytes
+    from ${sql.table(table)} where project_id = ${projectId} group by volume_type_id`.execute(session.db);
+  return rows.map((row) => ({ ...row }));
+}
