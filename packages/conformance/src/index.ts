@@ -1,1 +1,5 @@
-export {};
+export { driverConformance, type DriverConformanceOptions, type DriverTests } from './driver/driver-conformance.ts';
+export { DriverBench } from './driver/driver-bench.ts';
+export { startDriver, type DriverUnderTest, type StartDriverOptions } from './driver/driver-under-test.ts';
+export { assertPattern, pattern, writePattern, type PatternTarget } from './pattern.ts';
+export type { Runner } from './runner.ts';

@@ -1,1 +1,2 @@
-export {};
+export { FileDriver, type FileDriverOptions } from './driver.ts';
+export { fileConfigSchema, filePlugin, filePlugin as default } from './plugin.ts';

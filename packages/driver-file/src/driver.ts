@@ -1,0 +1,397 @@
+import { mkdir, open, opendir, rm, statfs, type FileHandle } from 'node:fs/promises';
+import { dirname, join } from 'node:path';
+import {
+  dataRuns,
+  punchHole,
+  reserveSpace,
+  ScoriaError,
+  type BackendIdentity,
+  type BackendObject,
+  type CloneSupport,
+  type Created,
+  type CreatedCopy,
+  type CreateFromSnapshotSupport,
+  type DeviceLocator,
+  type ListedObject,
+  type PluginCall,
+  type PoolReport,
+  type Random,
+  type RevertSupport,
+  type VolumeDriver,
+} from '@scoria/core';
+import { errnoOf, fileError, reflinkDurably, statIfThere, syncDirectory, writeDurably } from './durable-file.ts';
+import { createMarker, readMarker } from './marker.ts';
+import { canReflink } from './reflink.ts';
+
+/** What a {@link FileDriver} is made of. */
+export interface FileDriverOptions {
+  /** Absolute path. */
+  readonly directory: string;
+  readonly pool: string;
+  readonly blockSize: 512 | 4096;
+  readonly provisioning: 'thin' | 'thick';
+  readonly maxOverSubscription: number;
+  /** Share of the file system that is never promised, 0 to 1. */
+  readonly reserved: number;
+  readonly installationId: string;
+  readonly random: Random;
+}
+
+type Kind = ListedObject['kind'];
+const folders: Readonly<Record<Kind, string>> = { volume: 'volumes', snapshot: 'snapshots' };
+const uuid = /^[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}$/;
+const reference = /^(volumes|snapshots)\/[0-9a-f-]{36}$/;
+const temporaryPrefix = '.new-';
+/** Space freed in one call while deleting, so that an abort is seen soon. */
+const punchPiece = 256 * 1024 * 1024;
+
+/**
+ * Keeps each volume and snapshot as a file: `volumes/<placementId>`, `snapshots/<placementId>`. A file has its name only
+ * when it is complete. Where the file system can share blocks, copies do; elsewhere core fills them.
+ */
+export class FileDriver implements VolumeDriver, CloneSupport, CreateFromSnapshotSupport, RevertSupport {
+  readonly #options: FileDriverOptions;
+  /** Paths of temporary files of calls under way. */
+  readonly #making = new Set<string>();
+  #backendId: string | undefined;
+  #reflink: Promise<boolean> | undefined;
+
+  constructor(options: FileDriverOptions) {
+    this.#options = options;
+  }
+
+  async check(call: PluginCall): Promise<BackendIdentity> {
+    const { directory, installationId, blockSize, random } = this.#options;
+    call.signal.throwIfAborted();
+    try {
+      const marker = (await readMarker(directory)) ?? (await this.#adopt());
+      if (marker.installationId !== installationId) {
+        throw new ScoriaError('foreign-backend', `Directory ${directory} belongs to installation ${marker.installationId}`);
+      }
+      if (marker.blockSize !== blockSize) {
+        throw new ScoriaError(
+          'invalid-configuration',
+          `Directory ${directory} holds volumes with blocks of ${marker.blockSize} bytes`,
+          {
+            remedy: `Set "blockSize" of the backend to ${marker.blockSize}, or give it an empty directory.`,
+          },
+        );
+      }
+      this.#backendId ??= marker.backendId;
+      if (marker.backendId !== this.#backendId) throw this.#unmounted();
+      for (const kind of ['volume', 'snapshot'] as const) {
+        await mkdir(this.#folder(kind), { recursive: true, mode: 0o700 });
+        await this.#removeLeftovers(kind);
+      }
+      await syncDirectory(directory);
+      await this.#canReflink(random);
+      return { backendId: marker.backendId };
+    } catch (error) {
+      throw fileError('use the directory', directory, error);
+    }
+  }
+
+  async pools(call: PluginCall): Promise<readonly PoolReport[]> {
+    call.signal.throwIfAborted();
+    const { directory, pool, provisioning, reserved, maxOverSubscription } = this.#options;
+    try {
+      const { blocks, bavail, bsize } = await statfs(directory);
+      const thin = provisioning === 'thin';
+      const figures = { total: blocks * bsize, free: bavail * bsize };
+      return [{ name: pool, ...figures, thin, maxOverSubscription: thin ? maxOverSubscription : 1, reserved, capabilities: {} }];
+    } catch (error) {
+      throw fileError('look at the file system of', directory, error);
+    }
+  }
+
+  async create(request: BackendObject, call: PluginCall): Promise<Created> {
+    return this.#make('volume', request, call);
+  }
+
+  async delete(volume: BackendObject, call: PluginCall): Promise<void> {
+    await this.#remove('volume', volume, call);
+  }
+
+  async extend(volume: BackendObject, size: number, call: PluginCall): Promise<{ readonly size: number }> {
+    call.signal.throwIfAborted();
+    const path = await this.#find(volume);
+    try {
+      const file = await open(path, 'r+');
+      try {
+        const wanted = this.#wholeBlocks(size);
+        const { size: present } = await file.stat();
+        if (wanted > present) await this.#grow(file, present, wanted);
+        await file.sync();
+        return { size: Math.max(wanted, present) };
+      } finally {
+        await file.close();
+      }
+    } catch (error) {
+      throw fileError('extend', path, error);
+    }
+  }
+
+  async createSnapshot(snapshot: BackendObject, volume: BackendObject, call: PluginCall): Promise<CreatedCopy> {
+    return this.#copy('snapshot', snapshot, volume, call);
+  }
+
+  async deleteSnapshot(snapshot: BackendObject, call: PluginCall): Promise<void> {
+    await this.#remove('snapshot', snapshot, call);
+  }
+
+  async clone(target: BackendObject, source: BackendObject, call: PluginCall): Promise<CreatedCopy> {
+    return this.#copy('volume', target, source, call);
+  }
+
+  async createFromSnapshot(target: BackendObject, snapshot: BackendObject, call: PluginCall): Promise<CreatedCopy> {
+    return this.#copy('volume', target, snapshot, call);
+  }
+
+  async revert(volume: BackendObject, snapshot: BackendObject, call: PluginCall): Promise<{ readonly done: boolean }> {
+    call.signal.throwIfAborted();
+    const [to, from] = [await this.#find(volume), await this.#find(snapshot)];
+    if (!(await this.#canReflink(this.#options.random))) return { done: false };
+    try {
+      const size = (await statIfThere(to))?.size ?? volume.size;
+      const temporary = this.#temporary('volume', volume.placementId);
+      await this.#whileMaking(temporary, () => reflinkDurably(from, to, temporary, (file) => file.truncate(size)));
+      return { done: true };
+    } catch (error) {
+      throw fileError('revert', to, error);
+    }
+  }
+
+  async *list(call: PluginCall): AsyncGenerator<ListedObject> {
+    for (const kind of ['volume', 'snapshot'] as const) {
+      const folder = this.#folder(kind);
+      for await (const name of this.#names(folder)) {
+        call.signal.throwIfAborted();
+        if (!uuid.test(name)) continue;
+        const found = await statIfThere(join(folder, name)).catch((error: unknown) => {
+          throw fileError('look at', join(folder, name), error);
+        });
+        if (!found?.isFile()) continue;
+        const backendRef = `${folders[kind]}/${name}`;
+        const { size, blocks } = found;
+        // stat(2) counts in units of 512 bytes whatever the file system's block size.
+        yield { placementId: name, kind, pool: this.#options.pool, backendRef, size, usedBytes: blocks * 512 };
+      }
+    }
+  }
+
+  async locate(object: BackendObject, call: PluginCall): Promise<DeviceLocator> {
+    call.signal.throwIfAborted();
+    return { kind: 'path', path: await this.#find(object), blockSize: this.#options.blockSize };
+  }
+
+  /** Marks a directory that has no marker yet. */
+  async #adopt() {
+    const { directory, random } = this.#options;
+    if (this.#backendId !== undefined) throw this.#unmounted();
+    await mkdir(directory, { recursive: true, mode: 0o700 });
+    for (const kind of ['volume', 'snapshot'] as const) {
+      for await (const name of this.#names(this.#folder(kind))) {
+        throw new ScoriaError('foreign-backend', `Directory ${directory} has no marker but holds ${folders[kind]}/${name}`, {
+          remedy: 'Restore the marker file, or point the backend at an empty directory.',
+        });
+      }
+    }
+    const marker = await createMarker(directory, this.#options, random);
+    await syncDirectory(dirname(directory));
+    return marker;
+  }
+
+  #unmounted(): ScoriaError {
+    return new ScoriaError(
+      'backend-unavailable',
+      `Directory ${this.#options.directory} is not backend ${this.#backendId} any more`,
+      {
+        remedy: 'Mount the file system that holds the volumes.',
+      },
+    );
+  }
+
+  async #removeLeftovers(kind: Kind): Promise<void> {
+    const folder = this.#folder(kind);
+    for await (const name of this.#names(folder)) {
+      const path = join(folder, name);
+      if (name.startsWith(temporaryPrefix) && !this.#making.has(path)) await rm(path, { force: true });
+    }
+  }
+
+  async *#names(folder: string): AsyncGenerator<string> {
+    try {
+      for await (const entry of await opendir(folder)) yield entry.name;
+    } catch (error) {
+      if (errnoOf(error) !== 'ENOENT') throw fileError('list', folder, error);
+    }
+  }
+
+  /** Thick volumes do not share blocks: a write to a shared block needs space that nobody reserved. */
+  #canReflink(random: Random): Promise<boolean> {
+    if (this.#options.provisioning === 'thick') return Promise.resolve(false);
+    this.#reflink ??= (async () => {
+      const name = random.uuid();
+      const [from, to] = [this.#temporary('volume', name), this.#temporary('snapshot', name)];
+      return this.#whileMaking(from, () => this.#whileMaking(to, () => canReflink(from, to)));
+    })().catch((error: unknown) => {
+      this.#reflink = undefined;
+      throw error;
+    });
+    return this.#reflink;
+  }
+
+  async #make(kind: Kind, request: BackendObject, call: PluginCall): Promise<Created> {
+    call.signal.throwIfAborted();
+    const path = this.#path(kind, request.placementId);
+    const size = this.#wholeBlocks(request.size);
+    try {
+      const present = await this.#present(path, size);
+      if (present === undefined) {
+        const temporary = this.#temporary(kind, request.placementId);
+        await this.#whileMaking(temporary, () => writeDurably(path, temporary, (file) => this.#grow(file, 0, size)));
+      }
+      return { backendRef: `${folders[kind]}/${request.placementId}`, size: present ?? size };
+    } catch (error) {
+      throw fileError('create', path, error);
+    }
+  }
+
+  async #copy(kind: Kind, target: BackendObject, source: BackendObject, call: PluginCall): Promise<CreatedCopy> {
+    call.signal.throwIfAborted();
+    const from = await this.#find(source);
+    if (!(await this.#canReflink(this.#options.random))) return { ...(await this.#make(kind, target, call)), filled: false };
+    const path = this.#path(kind, target.placementId);
+    const size = this.#wholeBlocks(target.size);
+    try {
+      const present = await this.#present(path, size);
+      if (present === undefined) {
+        const temporary = this.#temporary(kind, target.placementId);
+        await this.#whileMaking(temporary, () =>
+          reflinkDurably(from, path, temporary, async (file) => {
+            const { size: copied } = await file.stat();
+            if (copied > size) {
+              throw new ScoriaError('conflict', `${from} has ${copied} bytes; a copy of ${size} bytes cannot hold it`);
+            }
+            if (copied < size) await file.truncate(size);
+          }),
+        );
+      }
+      return { backendRef: `${folders[kind]}/${target.placementId}`, size: present ?? size, filled: true };
+    } catch (error) {
+      throw fileError('copy', from, error);
+    }
+  }
+
+  /** Size of a file that an earlier call made, `undefined` when there is none. */
+  async #present(path: string, size: number): Promise<number | undefined> {
+    const found = await statIfThere(path);
+    if (!found) return undefined;
+    if (found.size < size) throw new ScoriaError('conflict', `${path} is there already with ${found.size} bytes, not ${size}`);
+    // The call that made it may have ended before this.
+    await syncDirectory(dirname(path));
+    return found.size;
+  }
+
+  async #grow(file: FileHandle, present: number, size: number): Promise<void> {
+    if (this.#options.provisioning === 'thin') return file.truncate(size);
+    const { directory } = this.#options;
+    const { bavail, bsize } = await statfs(directory);
+    // Some file systems fill up before they notice that it does not fit.
+    if (bavail * bsize < size - present) {
+      throw new ScoriaError(
+        'device-no-space',
+        `The file system of ${directory} has ${bavail * bsize} bytes left, not ${size - present}`,
+      );
+    }
+    try {
+      if (await reserveSpace(file.fd, present, size - present)) return;
+    } catch (error) {
+      await file.truncate(present);
+      throw error;
+    }
+    throw new ScoriaError('backend-failed', `The file system of ${directory} cannot reserve space for thick volumes`, {
+      remedy: 'Set "provisioning" of the backend to "thin", or use ext4 or XFS.',
+    });
+  }
+
+  async #remove(kind: Kind, object: BackendObject, call: PluginCall): Promise<void> {
+    call.signal.throwIfAborted();
+    const path = this.#path(kind, object.placementId);
+    try {
+      await rm(this.#temporary(kind, object.placementId), { force: true });
+      if (await this.#free(path, call)) await rm(path, { force: true });
+      // Also when it is gone: the call that removed it may have ended before this.
+      await syncDirectory(this.#folder(kind));
+    } catch (error) {
+      if (call.signal.aborted) throw error;
+      throw fileError('delete', path, error);
+    }
+  }
+
+  /** Frees a file's space in pieces: unlink(2) of a large file would hold up the file system and cannot be stopped. */
+  async #free(path: string, call: PluginCall): Promise<boolean> {
+    const found = await statIfThere(path);
+    if (!found) return false;
+    if (found.size <= punchPiece) return true;
+    const file = await open(path, 'r+');
+    try {
+      for await (const { start, end } of dataRuns(file.fd, 0, found.size)) {
+        for (let at = start; at < end; at += punchPiece) {
+          call.signal.throwIfAborted();
+          if (!(await punchHole(file.fd, at, Math.min(punchPiece, end - at)))) return true;
+          call.progress(Math.min(at + punchPiece, end), found.size);
+        }
+      }
+      return true;
+    } finally {
+      await file.close();
+    }
+  }
+
+  async #whileMaking<T>(temporary: string, work: () => Promise<T>): Promise<T> {
+    this.#making.add(temporary);
+    try {
+      return await work();
+    } finally {
+      this.#making.delete(temporary);
+    }
+  }
+
+  #folder(kind: Kind): string {
+    return join(this.#options.directory, folders[kind]);
+  }
+
+  #temporary(kind: Kind, placementId: string): string {
+    return join(this.#folder(kind), `${temporaryPrefix}${placementId}`);
+  }
+
+  #path(kind: Kind, placementId: string): string {
+    if (!uuid.test(placementId))
+      throw new ScoriaError('internal', `A placement id must be a lower-case UUID, not "${placementId}"`);
+    return join(this.#folder(kind), placementId);
+  }
+
+  /** Path of an object that must be there. */
+  async #find(object: BackendObject): Promise<string> {
+    const { directory } = this.#options;
+    const { backendRef, placementId } = object;
+    if (backendRef !== null && !reference.test(backendRef)) {
+      throw new ScoriaError('internal', `"${backendRef}" is no reference of this driver`);
+    }
+    const candidates = backendRef
+      ? [join(directory, backendRef)]
+      : [this.#path('volume', placementId), this.#path('snapshot', placementId)];
+    for (const path of candidates) {
+      const found = await statIfThere(path).catch((error: unknown) => {
+        throw fileError('look at', path, error);
+      });
+      if (found?.isFile()) return path;
+    }
+    throw new ScoriaError('backend-object-missing', `Directory ${directory} has no ${backendRef ?? placementId}`);
+  }
+
+  #wholeBlocks(size: number): number {
+    return Math.ceil(size / this.#options.blockSize) * this.#options.blockSize;
+  }
+}
