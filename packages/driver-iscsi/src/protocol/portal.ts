@@ -1,0 +1,191 @@
+import { createServer, type Server, type Socket } from 'node:net';
+import { ScoriaError, type Clock, type Log, type Random } from '@scoria/core/device';
+import { addUnitAttention } from '../scsi/command.ts';
+import { maxTransferLength } from '../scsi/inquiry.ts';
+import { senseOf } from '../scsi/sense.ts';
+import { BufferPool } from './buffer-pool.ts';
+import { Connection } from './connection.ts';
+import { portalGroupTag, type LoginResult } from './login.ts';
+import { bhsLength } from './pdu.ts';
+import { Session, type SessionLimits } from './session.ts';
+import type { TargetRegistry } from './target-registry.ts';
+
+/** A TCP address. */
+export interface ListenAddress {
+  readonly host: string;
+  readonly port: number;
+}
+
+/** What a portal needs. */
+export interface PortalOptions {
+  readonly registry: TargetRegistry;
+  readonly listen: readonly ListenAddress[];
+  /** Address told in discovery; by default the one at which the initiator reached the target. */
+  readonly advertise?: string | undefined;
+  readonly clock: Clock;
+  readonly random: Random;
+  readonly log: Log;
+}
+
+const limits: SessionLimits = { window: 128, immediate: 16, memory: 67_108_864, maxTaskCost: maxTransferLength };
+const maxConnections = 1024;
+const maxSessionsPerTarget = 64;
+/** Bytes of buffers kept for reuse, over all sessions. */
+const maxPooled = 33_554_432;
+/** Seconds that initiators get to log out when the portal stops. */
+const logoutSeconds = 1;
+
+/** The listening side of the target (RFC 7143, 4.2.6, "network portal"): connections, and which sessions there are. */
+export class Portal {
+  readonly #options: PortalOptions;
+  readonly #servers: Server[] = [];
+  readonly #connections = new Set<Connection>();
+  /** Sessions by target, initiator and ISID: a second login of the same three takes the place of the first. */
+  readonly #sessions = new Map<string, Session>();
+  readonly #tsihs = new Set<number>();
+  readonly #pool = new BufferPool(bhsLength, maxPooled);
+  #lastTsih = 0;
+
+  constructor(options: PortalOptions) {
+    this.#options = options;
+  }
+
+  /** Listens on every address. Rejects with `address-in-use` or `invalid-configuration`, and then listens on none. */
+  async start(): Promise<void> {
+    try {
+      for (const address of this.#options.listen) this.#servers.push(await listen(address, (socket) => this.#accept(socket)));
+    } catch (error) {
+      await this.#closeServers();
+      throw error;
+    }
+  }
+
+  /** Addresses really listened on; the port is known here when 0 was asked for. */
+  get addresses(): readonly ListenAddress[] {
+    return this.#servers.flatMap((server) => {
+      const address = server.address();
+      return address !== null && typeof address === 'object' ? [{ host: address.address, port: address.port }] : [];
+    });
+  }
+
+  /** Takes no more connections, asks initiators to log out, then ends what is left. */
+  async stop(): Promise<void> {
+    const closed = this.#closeServers();
+    const sessions = [...this.#sessions.values()];
+    if (sessions.length > 0) {
+      for (const session of sessions) session.requestLogout(logoutSeconds);
+      const gone = Promise.all([...this.#connections].map((connection) => connection.closed));
+      const { promise: late, resolve } = Promise.withResolvers<void>();
+      using _timer = this.#options.clock.timer(logoutSeconds * 1000, resolve);
+      await Promise.race([gone, late]);
+    }
+    for (const connection of this.#connections) connection.destroy();
+    await Promise.all(sessions.map((session) => session.close()));
+    await closed;
+  }
+
+  async #closeServers(): Promise<void> {
+    await Promise.all(this.#servers.splice(0).map((server) => new Promise<void>((resolve) => server.close(() => resolve()))));
+  }
+
+  #accept(socket: Socket): void {
+    if (this.#connections.size >= maxConnections) {
+      this.#options.log.warn({ limit: maxConnections }, 'iSCSI connection refused: there are too many');
+      socket.destroy();
+      return;
+    }
+    const connection = new Connection(socket, {
+      registry: this.#options.registry,
+      clock: this.#options.clock,
+      random: this.#options.random,
+      log: this.#options.log,
+      openSession: (by, login) => this.#open(by, login),
+    });
+    this.#connections.add(connection);
+    void connection.closed.then(() => this.#connections.delete(connection));
+  }
+
+  async #open(connection: Connection, login: LoginResult): Promise<Session> {
+    const { target } = login;
+    if (target !== null && !this.#options.registry.has(target)) throw new ScoriaError('not-found', 'The access has ended');
+    if (target !== null && target.sessions.size >= maxSessionsPerTarget) {
+      throw new ScoriaError('conflict', `The target ${target.name} has ${target.sessions.size} sessions already`);
+    }
+    const key = `${target?.name ?? ''}|${login.initiatorName.toLowerCase()}|${login.isid}`;
+    // Every discovery session stands alone: it has nothing to reinstate.
+    const before = target === null ? undefined : this.#sessions.get(key);
+    const tsih = this.#nextTsih();
+    const session: Session = new Session({
+      connection,
+      tsih,
+      connectionId: login.connectionId,
+      initiatorName: login.initiatorName,
+      target,
+      parameters: login.parameters,
+      limits,
+      pool: this.#pool,
+      discover: () => this.#visibleTo(login, connection),
+      onClosed: () => {
+        this.#tsihs.delete(tsih);
+        target?.sessions.delete(session);
+        if (this.#sessions.get(key) === session) this.#sessions.delete(key);
+      },
+    });
+    if (target === null) return session;
+    this.#sessions.set(key, session);
+    target.sessions.add(session);
+    // Session reinstatement: the tasks of the old session end before the new one begins (RFC 7143, 6.3.5).
+    if (before !== undefined) await before.close();
+    addUnitAttention(session.nexus, before === undefined ? senseOf.powerOn : senseOf.nexusLoss);
+    target.logicalUnit.nexuses.add(session.nexus);
+    if (!this.#options.registry.has(target)) {
+      await session.close();
+      throw new ScoriaError('not-found', 'The access ended during the login');
+    }
+    return session;
+  }
+
+  #nextTsih(): number {
+    do this.#lastTsih = (this.#lastTsih % 0xffff) + 1;
+    while (this.#tsihs.has(this.#lastTsih));
+    this.#tsihs.add(this.#lastTsih);
+    return this.#lastTsih;
+  }
+
+  /** Targets that a login may know of: the one whose secret it proved. */
+  #visibleTo(login: LoginResult, connection: Connection): readonly (readonly [string, string])[] {
+    const target = login.target ?? (login.chapName === null ? undefined : this.#options.registry.findAccess(login.chapName));
+    if (target === undefined) return [];
+    const addresses = [this.#options.advertise ?? connection.localAddress];
+    return [
+      ['TargetName', target.name],
+      ...addresses.map((address) => ['TargetAddress', `${address},${portalGroupTag}`] as const),
+    ];
+  }
+}
+
+function listen({ host, port }: ListenAddress, onConnection: (socket: Socket) => void): Promise<Server> {
+  return new Promise((resolve, reject) => {
+    const server = createServer({ noDelay: true }, onConnection);
+    server.once('error', (error: NodeJS.ErrnoException) => reject(listenError(error, host, port)));
+    server.listen({ host, port }, () => {
+      server.removeAllListeners('error');
+      server.on('error', () => {});
+      resolve(server);
+    });
+  });
+}
+
+function listenError(error: NodeJS.ErrnoException, host: string, port: number): ScoriaError {
+  if (error.code === 'EADDRINUSE') {
+    return new ScoriaError('address-in-use', `The iSCSI target cannot listen on ${host}:${port}: something else does already`, {
+      remedy: `Stop what listens on ${host}:${port}, or choose another address for the iSCSI target.`,
+      details: { host, port },
+      cause: error,
+    });
+  }
+  return new ScoriaError('invalid-configuration', `The iSCSI target cannot listen on ${host}:${port}: ${error.message}`, {
+    details: { host, port },
+    cause: error,
+  });
+}

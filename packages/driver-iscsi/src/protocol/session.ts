@@ -1,0 +1,403 @@
+import type { BufferPool } from './buffer-pool.ts';
+import type { Connection } from './connection.ts';
+import { redeclare, fullFeatureKeys, NegotiationError, type SessionParameters } from './negotiation.ts';
+import {
+  asyncEvent,
+  compareSequence,
+  flag,
+  isImmediate,
+  joinData,
+  makeHeader,
+  nextSequence,
+  opcodeOf,
+  rejectReason,
+  requestOpcode,
+  reservedTag,
+  responseOpcode,
+  setDataLength,
+  taskTagOf,
+} from './pdu.ts';
+import { ProtocolError, ScsiTask, tagAfter } from './scsi-task.ts';
+import { manageTasks } from './task-management.ts';
+import type { Target } from './target-registry.ts';
+import { formatText, parseText, TextFormatError } from './text.ts';
+import type { Nexus } from '../scsi/command.ts';
+import type { Sense } from '../scsi/sense.ts';
+
+/** What bounds a session. */
+export interface SessionLimits {
+  /** Commands that the initiator may have under way; the width of the CmdSN window. */
+  readonly window: number;
+  /** Immediate commands under way beyond the window. */
+  readonly immediate: number;
+  /** Bytes of data of commands under way; more wait. */
+  readonly memory: number;
+  /** What one task is charged at most, bytes. */
+  readonly maxTaskCost: number;
+}
+
+/** What a session is made of. */
+export interface SessionOptions {
+  readonly connection: Connection;
+  readonly tsih: number;
+  readonly connectionId: number;
+  readonly initiatorName: string;
+  /** `null` for a discovery session. */
+  readonly target: Target | null;
+  readonly parameters: SessionParameters;
+  readonly limits: SessionLimits;
+  readonly pool: BufferPool;
+  /** What a request for all targets is answered with: name and addresses. */
+  readonly discover: () => readonly (readonly [string, string])[];
+  /** Called once when the session has ended and nothing of it can reach the device. */
+  readonly onClosed: () => void;
+}
+
+/** Most text of one request, over all its PDUs, bytes. */
+const maxTextLength = 65_536;
+
+/** One session in full feature phase (RFC 7143, 4.2.2 and 4.2.3), with its one connection. */
+export class Session {
+  readonly tsih: number;
+  readonly parameters: SessionParameters;
+  readonly limits: SessionLimits;
+  readonly pool: BufferPool;
+  readonly nexus: Nexus;
+  readonly target: Target | null;
+  readonly #connection: Connection;
+  readonly #options: SessionOptions;
+  readonly #tasks = new Map<number, ScsiTask>();
+  readonly #backlog: ScsiTask[] = [];
+  /** Requests that came before an earlier one, by CmdSN. */
+  readonly #early = new Map<number, readonly [Buffer, Buffer]>();
+  #charged = 0;
+  #immediateTasks = 0;
+  #expCmdSN = 0;
+  #maxCmdSN = 0;
+  #transferTag = 0;
+  #text: Buffer[] = [];
+  #textLength = 0;
+  #closing: Promise<void> | null = null;
+
+  constructor(options: SessionOptions) {
+    this.#options = options;
+    this.#connection = options.connection;
+    this.tsih = options.tsih;
+    this.parameters = options.parameters;
+    this.limits = options.limits;
+    this.pool = options.pool;
+    this.target = options.target;
+    const unitAttentions: Sense[] = [];
+    this.nexus = {
+      initiatorName: options.initiatorName,
+      targetName: options.target?.name ?? '',
+      readOnly: options.target?.readOnly ?? true,
+      unitAttentions,
+    };
+  }
+
+  get maxCmdSN(): number {
+    return this.#maxCmdSN;
+  }
+
+  /** Opens the command window: the login's CmdSN is that of the first command (RFC 7143, 4.2.2.1). */
+  start(cmdSN: number): void {
+    this.#expCmdSN = cmdSN;
+    this.#maxCmdSN = nextSequence(cmdSN, this.limits.window - 1);
+  }
+
+  /** Where the data segment of a PDU should go; see `PduReceiver`. */
+  place(bhs: Buffer, length: number): Buffer | null {
+    if (opcodeOf(bhs) !== requestOpcode.dataOut) return null;
+    return this.#tasks.get(taskTagOf(bhs))?.place(bhs.readUInt32BE(40), length) ?? null;
+  }
+
+  /** Takes a PDU. Throws {@link ProtocolError}; the connection then has to end. */
+  receive(bhs: Buffer, data: Buffer): void {
+    const opcode = opcodeOf(bhs);
+    if (opcode === requestOpcode.dataOut) {
+      // Data of a task that was aborted may still be on their way.
+      this.#tasks.get(taskTagOf(bhs))?.takeData(bhs, data);
+      return;
+    }
+    if (opcode === requestOpcode.snack) return this.#reject(bhs, rejectReason.snackReject);
+    if (isImmediate(bhs)) return this.#handle(bhs, data);
+    const cmdSN = bhs.readUInt32BE(24);
+    // Outside the window: ignored without an answer (RFC 7143, 4.2.2.1).
+    if (compareSequence(cmdSN, this.#expCmdSN) < 0 || compareSequence(cmdSN, this.#maxCmdSN) > 0) return;
+    if (cmdSN !== this.#expCmdSN) {
+      this.#early.set(cmdSN, [bhs, data]);
+      return;
+    }
+    this.#expCmdSN = nextSequence(cmdSN);
+    this.#handle(bhs, data);
+    while (this.#early.size > 0) {
+      const next = this.#early.get(this.#expCmdSN);
+      if (next === undefined) return;
+      this.#early.delete(this.#expCmdSN);
+      this.#expCmdSN = nextSequence(this.#expCmdSN);
+      this.#handle(next[0], next[1]);
+    }
+  }
+
+  /** Queues a header with its sequence numbers; `status` when it takes a StatSN of its own. */
+  send(bhs: Buffer, status: boolean, data?: Buffer): void {
+    this.#stamp(bhs, status);
+    this.#connection.write(data === undefined || data.length === 0 ? bhs : joinData(bhs, data));
+  }
+
+  /** Queues the response that ends a task. */
+  sendFinal(task: ScsiTask, bhs: Buffer, data?: Buffer): void {
+    this.#free(task);
+    this.send(bhs, true, data);
+  }
+
+  /**
+   * Queues a Data-In PDU. `bytes` is its data, preceded by `header` itself if `headed`. The last one ends the task, and
+   * the task is told when it has left.
+   */
+  sendDataIn(task: ScsiTask, header: Buffer, bytes: Buffer, headed: boolean, last: boolean): void {
+    if (last) {
+      this.#free(task);
+      this.#stamp(header, true);
+    } else {
+      // StatSN is reserved where no status is carried (RFC 7143, 11.7.5).
+      header.writeUInt32BE(this.#expCmdSN, 28);
+      header.writeUInt32BE(this.#maxCmdSN, 32);
+    }
+    const length = headed ? bytes.length - header.length : bytes.length;
+    if (!headed) this.#connection.write(header);
+    this.#connection.write(bytes);
+    this.#connection.writePadding(length);
+  }
+
+  nextTransferTag(): number {
+    this.#transferTag = tagAfter(this.#transferTag);
+    return this.#transferTag;
+  }
+
+  /** Begins a task when there is memory for its data; later otherwise, in order. */
+  charge(task: ScsiTask): void {
+    if (this.#backlog.length === 0 && (this.#charged === 0 || this.#charged + task.cost <= this.limits.memory)) {
+      this.#begin(task);
+    } else {
+      this.#backlog.push(task);
+    }
+  }
+
+  /** A task is over; `bufferInUse` while its data still have to leave. */
+  taskEnded(task: ScsiTask, bufferInUse: boolean): void {
+    this.#free(task);
+    if (!task.charged) {
+      const index = this.#backlog.indexOf(task);
+      if (index >= 0) this.#backlog.splice(index, 1);
+    } else if (bufferInUse) {
+      this.#connection.whenSent({
+        sent: () => {
+          task.sent();
+          this.#discharge(task.cost);
+        },
+      });
+    } else {
+      this.#discharge(task.cost);
+    }
+  }
+
+  /** Asks the initiator for a sign of life (RFC 7143, 11.19). */
+  ping(): void {
+    const nop = makeHeader(responseOpcode.nopIn, flag.final, reservedTag);
+    nop.writeUInt32BE(this.nextTransferTag(), 20);
+    this.send(nop, false);
+  }
+
+  /** Asks the initiator to log out (RFC 7143, 11.9.1), within `seconds`. */
+  requestLogout(seconds: number): void {
+    const message = makeHeader(responseOpcode.asyncMessage, flag.final, reservedTag);
+    message[36] = asyncEvent.logoutRequested;
+    message.writeUInt16BE(seconds, 42);
+    this.send(message, true);
+  }
+
+  /** The task with this tag, while it is under way. */
+  task(taskTag: number): ScsiTask | undefined {
+    return this.#tasks.get(taskTag);
+  }
+
+  /** Ends the session. Settles when nothing of it can reach the device any more. */
+  close(): Promise<void> {
+    this.#closing ??= this.#close();
+    return this.#closing;
+  }
+
+  async #close(): Promise<void> {
+    this.#connection.destroy();
+    const unit = this.target?.logicalUnit;
+    if (unit !== undefined) {
+      unit.nexuses.delete(this.nexus);
+      await unit.taskSet.abort((task) => task.nexus === this.nexus);
+    }
+    this.#options.onClosed();
+  }
+
+  #stamp(bhs: Buffer, status: boolean): void {
+    this.#connection.stamp(bhs, status);
+    bhs.writeUInt32BE(this.#expCmdSN, 28);
+    bhs.writeUInt32BE(this.#maxCmdSN, 32);
+  }
+
+  /** Takes a task off the list, and opens the window by one. */
+  #free(task: ScsiTask): void {
+    if (this.#tasks.get(task.taskTag) !== task) return;
+    this.#tasks.delete(task.taskTag);
+    if (task.numbered) this.#widen();
+    else this.#immediateTasks--;
+  }
+
+  #widen(): void {
+    this.#maxCmdSN = nextSequence(this.#maxCmdSN);
+  }
+
+  #discharge(cost: number): void {
+    this.#charged -= cost;
+    while (this.#backlog.length > 0) {
+      const next = this.#backlog[0]!;
+      if (this.#charged > 0 && this.#charged + next.cost > this.limits.memory) return;
+      this.#backlog.shift();
+      this.#begin(next);
+    }
+  }
+
+  #begin(task: ScsiTask): void {
+    task.charged = true;
+    this.#charged += task.cost;
+    task.begin();
+  }
+
+  #handle(bhs: Buffer, data: Buffer): void {
+    const opcode = opcodeOf(bhs);
+    if (opcode === requestOpcode.scsiCommand) return this.#command(bhs, data);
+    // Other requests are done at once, so they leave the window as wide as it was.
+    if (!isImmediate(bhs)) this.#widen();
+    switch (opcode) {
+      case requestOpcode.nopOut:
+        return this.#nop(bhs, data);
+      case requestOpcode.taskManagement:
+        return manageTasks(this, bhs);
+      case requestOpcode.text:
+        return this.#takeText(bhs, data);
+      case requestOpcode.logout:
+        return this.#logout(bhs);
+      case requestOpcode.login:
+        throw new ProtocolError('a login came within a session');
+      default:
+        return this.#reject(bhs, rejectReason.commandNotSupported);
+    }
+  }
+
+  #command(bhs: Buffer, data: Buffer): void {
+    const taskTag = taskTagOf(bhs);
+    if (this.target === null) throw new ProtocolError('a SCSI command came in a discovery session');
+    if (this.#tasks.has(taskTag) || taskTag === reservedTag) throw new ProtocolError('a task tag is in use already');
+    if (isImmediate(bhs) && this.#immediateTasks >= this.limits.immediate) {
+      return this.#reject(bhs, rejectReason.immediateCommandReject);
+    }
+    const unit = this.target.logicalUnit;
+    const task = new ScsiTask(this, unit, bhs, data);
+    this.#tasks.set(taskTag, task);
+    if (!task.numbered) this.#immediateTasks++;
+    unit.taskSet.add(task);
+  }
+
+  #nop(bhs: Buffer, data: Buffer): void {
+    const taskTag = taskTagOf(bhs);
+    // An answer to a ping of ours, or nothing that wants an answer.
+    if (taskTag === reservedTag) return;
+    const answer = makeHeader(responseOpcode.nopIn, flag.final, taskTag);
+    bhs.copy(answer, 8, 8, 16);
+    answer.writeUInt32BE(reservedTag, 20);
+    this.send(answer, true, data.subarray(0, this.parameters.initiatorMaxRecvDataSegmentLength));
+  }
+
+  #takeText(bhs: Buffer, data: Buffer): void {
+    this.#textLength += data.length;
+    if (this.#textLength > maxTextLength) throw new ProtocolError('a text request is too long');
+    this.#text.push(data);
+    const answer = makeHeader(responseOpcode.text, flag.final, taskTagOf(bhs));
+    answer.writeUInt32BE(reservedTag, 20);
+    if ((bhs[1]! & flag.continues) !== 0) {
+      answer[1] = 0;
+      answer.writeUInt32BE(this.nextTransferTag(), 20);
+      return this.send(answer, true);
+    }
+    const whole = Buffer.concat(this.#text);
+    this.#text = [];
+    this.#textLength = 0;
+    let keys: Map<string, string>;
+    try {
+      keys = parseText(whole);
+    } catch (error) {
+      if (error instanceof TextFormatError) return this.#reject(bhs, rejectReason.protocolError);
+      throw error;
+    }
+    this.send(answer, true, formatText(this.#answerKeys(keys)));
+  }
+
+  #answerKeys(keys: ReadonlyMap<string, string>): readonly (readonly [string, string])[] {
+    const answers: (readonly [string, string])[] = [];
+    for (const [key, value] of keys) {
+      if (key === 'SendTargets') {
+        // In a normal session only the target itself may be asked for (RFC 7143, appendix C).
+        const own = this.target;
+        const wanted = value.toLowerCase();
+        const found = this.#options.discover();
+        if (own === null && value === 'All') answers.push(...found);
+        else answers.push(...onlyTarget(found, own !== null && value === '' ? own.name : wanted));
+      } else if (fullFeatureKeys.has(key)) {
+        try {
+          redeclare(key, value, this.parameters);
+        } catch (error) {
+          if (error instanceof NegotiationError) throw new ProtocolError(error.message);
+          throw error;
+        }
+      } else {
+        answers.push([key, 'NotUnderstood']);
+      }
+    }
+    return answers;
+  }
+
+  #logout(bhs: Buffer): void {
+    const reason = bhs[1]! & 0x7f;
+    const answer = makeHeader(responseOpcode.logout, flag.final, taskTagOf(bhs));
+    // 0 closes the session, 1 the connection named; 2 prepares a recovery that level 0 does not have.
+    const otherConnection = reason === 1 && bhs.readUInt16BE(20) !== this.#options.connectionId;
+    answer[2] = reason > 1 ? 2 : otherConnection ? 1 : 0;
+    answer.writeUInt16BE(this.parameters.defaultTime2Wait, 40);
+    if (answer[2] !== 0) return this.send(answer, true);
+    // Outstanding tasks end before the answer, so that nothing is written after it.
+    const unit = this.target?.logicalUnit;
+    const ended = unit === undefined ? Promise.resolve([]) : unit.taskSet.abort((task) => task.nexus === this.nexus);
+    void ended.then(() => {
+      this.send(answer, true);
+      this.#connection.finish();
+    });
+  }
+
+  #reject(bhs: Buffer, reason: number): void {
+    const reject = makeHeader(responseOpcode.reject, flag.final, reservedTag);
+    reject[2] = reason;
+    setDataLength(reject, bhs.length);
+    this.send(reject, true, bhs);
+  }
+}
+
+/** The pairs of one target out of a list of names and addresses. */
+function onlyTarget(found: readonly (readonly [string, string])[], name: string): readonly (readonly [string, string])[] {
+  const chosen: (readonly [string, string])[] = [];
+  let taking = false;
+  for (const pair of found) {
+    if (pair[0] === 'TargetName') taking = pair[1] === name;
+    if (taking) chosen.push(pair);
+  }
+  return chosen;
+}

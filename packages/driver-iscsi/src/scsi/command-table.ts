@@ -1,0 +1,49 @@
+import type { ScsiCommand } from './command.ts';
+import type { LogicalUnit } from './logical-unit.ts';
+
+/** One command of the command set. */
+export interface CommandDefinition {
+  readonly opcode: number;
+  /** Where one opcode has several commands: low five bits of byte 1. */
+  readonly serviceAction?: number;
+  /** CDB usage data: which bits of the CDB are looked at (SPC-4, 6.35.3). As long as the CDB. */
+  readonly usage: Buffer;
+  /** Changes the medium, so an access that may not write cannot use it. */
+  readonly writes?: boolean;
+  /** Goes on although a unit attention condition waits (SAM-5, 5.14.1), and for LUNs that do not exist. */
+  readonly beforeAttention?: boolean;
+  /** Bytes that the CDB asks the initiator for. */
+  dataOut?(unit: LogicalUnit, cdb: Buffer): number;
+  run(unit: LogicalUnit, command: ScsiCommand): void;
+}
+
+/** Makes usage data of hexadecimal digits; a definition reads better with them. */
+export const usageOf = (digits: string): Buffer => Buffer.from(digits.replaceAll(' ', ''), 'hex');
+
+/** Finds the definition for a CDB. */
+export class CommandTable {
+  readonly #plain: (CommandDefinition | undefined)[] = new Array<CommandDefinition | undefined>(256);
+  readonly #byAction = new Map<number, CommandDefinition>();
+  readonly #withActions = new Set<number>();
+  readonly all: readonly CommandDefinition[];
+
+  constructor(definitions: readonly CommandDefinition[]) {
+    this.all = definitions;
+    for (const definition of definitions) {
+      if (definition.serviceAction === undefined) this.#plain[definition.opcode] = definition;
+      else {
+        this.#withActions.add(definition.opcode);
+        this.#byAction.set((definition.opcode << 5) | definition.serviceAction, definition);
+      }
+    }
+  }
+
+  find(opcode: number, serviceAction: number): CommandDefinition | undefined {
+    return this.#plain[opcode] ?? this.#byAction.get((opcode << 5) | serviceAction);
+  }
+
+  /** Whether an opcode stands for several commands. */
+  hasActions(opcode: number): boolean {
+    return this.#withActions.has(opcode);
+  }
+}

@@ -1,0 +1,219 @@
+import { ScoriaError, type Clock, type DeviceOpeners, type Log, type Random } from '@scoria/core/device';
+import type { VerbReply, VerbRequest } from '../control/messages.ts';
+import { Portal, type ListenAddress } from '../protocol/portal.ts';
+import { TargetRegistry, type Target } from '../protocol/target-registry.ts';
+import { ExportedVolume, openDevice } from './exported-volume.ts';
+import { targetName } from './target-name.ts';
+
+/** What a {@link TargetService} needs. */
+export interface TargetServiceOptions {
+  readonly listen: readonly ListenAddress[];
+  readonly iqnPrefix: string;
+  readonly advertise?: string | undefined;
+  readonly openers: DeviceOpeners;
+  readonly clock: Clock;
+  readonly random: Random;
+  readonly log: Log;
+}
+
+/** What accompanies a verb that may take long. */
+export interface VerbCall {
+  readonly signal: AbortSignal;
+  progress(done: number, total: number): void;
+}
+
+/** Every wait for a client's data path has an end, ms. */
+const unexportDeadline = 60_000;
+
+/**
+ * The iSCSI target with all verbs of a transport on plain messages. It runs in the control plane's process or in one of
+ * its own. Verbs may be repeated and may come at the same time; those about one volume take turns.
+ */
+export class TargetService {
+  readonly #options: TargetServiceOptions;
+  readonly #registry = new TargetRegistry();
+  readonly #portal: Portal;
+  readonly #volumes = new Map<string, ExportedVolume>();
+  readonly #holds = new Map<string, ExportedVolume>();
+  /** Accesses that nobody can log in to any more, and whose sessions have not ended yet. */
+  readonly #ending = new Map<string, Target>();
+  readonly #turns = new Map<string, Promise<unknown>>();
+
+  constructor(options: TargetServiceOptions) {
+    this.#options = options;
+    this.#portal = new Portal({
+      registry: this.#registry,
+      listen: options.listen,
+      advertise: options.advertise,
+      clock: options.clock,
+      random: options.random,
+      log: options.log,
+    });
+  }
+
+  /** Rejects with `address-in-use`. */
+  start(): Promise<void> {
+    return this.#portal.start();
+  }
+
+  /** Addresses really listened on. */
+  get addresses(): readonly ListenAddress[] {
+    return this.#portal.addresses;
+  }
+
+  /** Asks initiators to log out, ends all sessions, flushes and closes all devices. */
+  async stop(): Promise<void> {
+    await this.#portal.stop();
+    for (const target of [...this.#registry.values()]) this.#registry.remove(target);
+    const volumes = [...this.#volumes.values()];
+    this.#volumes.clear();
+    this.#holds.clear();
+    await Promise.all(volumes.map((volume) => volume.close()));
+  }
+
+  async export(request: VerbRequest<'export'>): Promise<VerbReply<'export'>> {
+    return this.#inTurn(request.volumeId, async () => {
+      const open = this.#registry.findAccess(request.accessId);
+      if (open !== undefined && this.#sameExport(open, request)) return null;
+      const known = open ?? this.#ending.get(request.accessId);
+      if (known !== undefined) {
+        if (known.logicalUnit.volumeId !== request.volumeId) {
+          throw new ScoriaError('conflict', `Access ${request.accessId} is for volume ${known.logicalUnit.volumeId} already`);
+        }
+        await this.#end(known);
+      }
+      let volume = this.#volumes.get(request.volumeId);
+      if (volume === undefined) {
+        volume = await ExportedVolume.open(request, this.#options);
+        this.#volumes.set(request.volumeId, volume);
+      } else {
+        await volume.admit(request.device, request.readOnly);
+      }
+      this.#registry.add({
+        name: targetName(this.#options.iqnPrefix, request.accessId),
+        accessId: request.accessId,
+        secret: request.secret,
+        readOnly: request.readOnly,
+        initiator: request.initiator,
+        logicalUnit: volume.unit,
+        sessions: new Set(),
+      });
+      return null;
+    });
+  }
+
+  async unexport({ accessId }: VerbRequest<'unexport'>): Promise<VerbReply<'unexport'>> {
+    const find = (): Target | undefined => this.#registry.findAccess(accessId) ?? this.#ending.get(accessId);
+    const volumeId = find()?.logicalUnit.volumeId;
+    if (volumeId === undefined) return null;
+    return this.#inTurn(volumeId, async () => {
+      const target = find();
+      if (target !== undefined) await this.#end(target);
+      await this.#closeIfUnused(volumeId);
+      return null;
+    });
+  }
+
+  async list(): Promise<VerbReply<'list'>> {
+    return [...this.#registry.values(), ...this.#ending.values()].map((target) => ({
+      accessId: target.accessId,
+      volumeId: target.logicalUnit.volumeId,
+      readOnly: target.readOnly,
+      sessions: Array.from(target.sessions, (session) => session.nexus.initiatorName),
+    }));
+  }
+
+  async resize({ volumeId }: VerbRequest<'resize'>): Promise<VerbReply<'resize'>> {
+    await this.#inTurn(volumeId, async () => this.#volumes.get(volumeId)?.resize());
+    return null;
+  }
+
+  async hold({ volumeId, ms }: VerbRequest<'hold'>): Promise<VerbReply<'hold'>> {
+    const volume = this.#volumes.get(volumeId);
+    if (volume === undefined) return null;
+    const token = this.#options.random.uuid();
+    // The token is known until it is released; that it ran out is told then.
+    this.#holds.set(token, volume);
+    try {
+      await volume.hold(token, ms);
+      return token;
+    } catch (error) {
+      this.#holds.delete(token);
+      throw error;
+    }
+  }
+
+  async release({ token }: VerbRequest<'release'>): Promise<VerbReply<'release'>> {
+    const volume = this.#holds.get(token);
+    if (volume === undefined) return { held: false };
+    this.#holds.delete(token);
+    const held = volume.release(token);
+    await this.#inTurn(volume.unit.volumeId, () => this.#closeIfUnused(volume.unit.volumeId));
+    return { held };
+  }
+
+  async copy({ volumeId, target }: VerbRequest<'copy'>, call: VerbCall): Promise<VerbReply<'copy'>> {
+    const volume = this.#volumes.get(volumeId);
+    if (volume === undefined) {
+      throw new ScoriaError('invalid-state', `Volume ${volumeId} is not exported, so the target cannot copy it`);
+    }
+    const device = await openDevice(this.#options.openers, target, false);
+    try {
+      await volume.copy(device, call);
+    } finally {
+      await device.close();
+      await this.#inTurn(volumeId, () => this.#closeIfUnused(volumeId));
+    }
+    return null;
+  }
+
+  async stats(): Promise<VerbReply<'stats'>> {
+    return Array.from(this.#volumes.values(), ({ unit }) => ({ volumeId: unit.volumeId, ...unit.statistics }));
+  }
+
+  #sameExport(target: Target, request: VerbRequest<'export'>): boolean {
+    const volume = this.#volumes.get(request.volumeId);
+    return (
+      target.logicalUnit.volumeId === request.volumeId &&
+      target.secret === request.secret &&
+      target.readOnly === request.readOnly &&
+      target.initiator === request.initiator &&
+      volume?.opens(request.device) === true
+    );
+  }
+
+  /** Ends an access. After a failure nobody can log in, and the call may be repeated. */
+  async #end(target: Target): Promise<void> {
+    this.#registry.remove(target);
+    this.#ending.set(target.accessId, target);
+    const { promise: late, reject } = Promise.withResolvers<never>();
+    using _timer = this.#options.clock.timer(unexportDeadline, () => {
+      reject(new ScoriaError('deadline-exceeded', `Commands of access ${target.accessId} do not end; its device may hang`));
+    });
+    await Promise.race([Promise.all(Array.from(target.sessions, (session) => session.close())), late]);
+    this.#ending.delete(target.accessId);
+  }
+
+  /** Closes a volume's device when no access, copy or hold needs it. */
+  async #closeIfUnused(volumeId: string): Promise<void> {
+    const volume = this.#volumes.get(volumeId);
+    if (volume === undefined || volume.busy) return;
+    for (const target of [...this.#registry.values(), ...this.#ending.values()]) {
+      if (target.logicalUnit === volume.unit) return;
+    }
+    this.#volumes.delete(volumeId);
+    await volume.close();
+  }
+
+  /** Runs `work` after what was asked before about the same volume. */
+  async #inTurn<T>(volumeId: string, work: () => Promise<T>): Promise<T> {
+    const before = this.#turns.get(volumeId) ?? Promise.resolve();
+    const turn = before.then(work, work);
+    this.#turns.set(volumeId, turn);
+    try {
+      return await turn;
+    } finally {
+      if (this.#turns.get(volumeId) === turn) this.#turns.delete(volumeId);
+    }
+  }
+}
