@@ -50,7 +50,7 @@ const column = (field: AttachmentField) => ({
 
 const source: ListSource<AttachmentField> = {
   label: 'Attachment',
-  from: sql`attachments`,
+  table: 'attachments',
   select: sql`attachments.*`,
   id: attachmentTable.ref('id'),
   fields: {

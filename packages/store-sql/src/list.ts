@@ -6,6 +6,8 @@ import { allOf, anyOf, isOneOf, type Row, type Session } from './session.ts';
 export interface ListField {
   readonly column: RawBuilder<unknown>;
   readonly nullable: boolean;
+  /** Whether the column belongs to a joined table. */
+  readonly joined?: boolean;
   /** Replaces plain equality. */
   readonly matches?: (value: string) => RawBuilder<unknown>;
 }
@@ -14,7 +16,9 @@ export interface ListField {
 export interface ListSource<Field extends string> {
   /** The kind of thing, for messages: `Volume`. */
   readonly label: string;
-  readonly from: RawBuilder<unknown>;
+  readonly table: string;
+  /** Left joins that follow the table; they add columns, never rows. */
+  readonly joins?: RawBuilder<unknown>;
   readonly select: RawBuilder<unknown>;
   readonly id: RawBuilder<unknown>;
   readonly fields: Readonly<Record<Field | 'createdAt', ListField>>;
@@ -39,7 +43,7 @@ export async function listRows<Field extends string>(
   if (query.marker !== undefined) conditions.push(await afterMarker(session, source, visible, keys, query.marker));
   const order = sql.join(keys.map(({ column, direction, nullable }) => sql`${column} ${orderOf(direction, nullable)}`));
   const page = sql`limit ${query.limit ?? defaultLimit} offset ${query.offset ?? 0}`;
-  const statement = sql<Row>`select ${source.select} from ${source.from} where ${allOf(conditions)} order by ${order} ${page}`;
+  const statement = sql<Row>`select ${source.select} from ${tables(source)} where ${allOf(conditions)} order by ${order} ${page}`;
   return (await statement.execute(session.db)).rows;
 }
 
@@ -51,11 +55,22 @@ export async function countRows<Field extends string>(
   query: ListQuery<Field>,
 ): Promise<number> {
   const conditions = allOf([...visible, ...queryConditions(session, source, query)]);
-  const { rows } = await sql<{ count: number }>`select count(*) as count from ${source.from} where ${conditions}`.execute(
+  const { rows } = await sql<{ count: number }>`select count(*) as count from ${tablesOfConditions(source, query)} where ${conditions}`.execute(
     session.db,
   );
   return rows[0]?.count ?? 0;
 }
+
+/** The tables that a query's conditions are about. Without a join that nothing needs, counting reads an index alone. */
+export function tablesOfConditions<Field extends string>(
+  source: ListSource<Field>,
+  query: ListQuery<Field>,
+): RawBuilder<unknown> {
+  return query.where?.some(({ field }) => source.fields[field].joined) ? tables(source) : sql.table(source.table);
+}
+
+const tables = <Field extends string>({ table, joins }: ListSource<Field>): RawBuilder<unknown> =>
+  joins === undefined ? sql.table(table) : sql`${sql.table(table)} ${joins}`;
 
 /** The conditions of a query as SQL. */
 export function queryConditions<Field extends string>(
@@ -149,7 +164,7 @@ async function afterMarker<Field extends string>(
 ): Promise<RawBuilder<unknown>> {
   const columns = sql.join(keys.map(({ column }, index) => sql`${column} as ${sql.ref(`k${index}`)}`));
   const condition = allOf([sql`${source.id} = ${marker}`, ...visible]);
-  const { rows } = await sql<Row>`select ${columns} from ${source.from} where ${condition}`.execute(session.db);
+  const { rows } = await sql<Row>`select ${columns} from ${tables(source)} where ${condition}`.execute(session.db);
   const [row] = rows;
   if (row === undefined) throw new ScoriaError('invalid-input', `Marker ${marker} could not be found.`, { details: { marker } });
   return pastKeys(

@@ -25,7 +25,7 @@ const column = (field: MessageField) => ({ column: messageTable.ref(field), null
 
 const source: ListSource<MessageField> = {
   label: 'Message',
-  from: sql`messages`,
+  table: 'messages',
   select: sql`messages.*`,
   id: messageTable.ref('id'),
   fields: {

@@ -86,7 +86,7 @@ const column = (field: OperationField) => ({
 
 const source: ListSource<OperationField> = {
   label: 'Operation',
-  from: sql`operations`,
+  table: 'operations',
   select: sql`operations.*`,
   id: operationTable.ref('id'),
   fields: {

@@ -44,7 +44,8 @@ const column = (field: Exclude<SnapshotField, 'availabilityZone'>) => ({
 
 const source: ListSource<SnapshotField> = {
   label: 'Snapshot',
-  from: sql`snapshots left join volumes on volumes.id = snapshots.volume_id`,
+  table: 'snapshots',
+  joins: sql`left join volumes on volumes.id = snapshots.volume_id`,
   select: sql`snapshots.*`,
   id: snapshotTable.ref('id'),
   metadata: snapshotTable.ref('metadata'),
@@ -59,7 +60,7 @@ const source: ListSource<SnapshotField> = {
     status: column('status'),
     volumeTypeId: column('volumeTypeId'),
     // A snapshot lies where its volume does.
-    availabilityZone: { column: sql`volumes.availability_zone`, nullable: true },
+    availabilityZone: { column: sql`volumes.availability_zone`, nullable: true, joined: true },
     createdAt: column('createdAt'),
     updatedAt: column('updatedAt'),
   },

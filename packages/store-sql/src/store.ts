@@ -35,7 +35,7 @@ export interface SqlStoreOptions {
 export class SqlStore implements Store {
   readonly reading: Repositories;
   readonly #options: SqlStoreOptions;
-  readonly #inTransaction = new AsyncLocalStorage<true>();
+  readonly #inTransaction = new AsyncLocalStorage<BoundSession>();
   #writer: Kysely<Database> | undefined;
   #reader: Kysely<Database> | undefined;
   #installationId: string | undefined;
@@ -86,7 +86,7 @@ export class SqlStore implements Store {
   }
 
   async transaction<T>(work: (repositories: Repositories) => Promise<T>): Promise<T> {
-    if (this.#inTransaction.getStore()) {
+    if (this.#inTransaction.getStore()?.ended === false) {
       throw new ScoriaError('internal', 'A transaction was begun within another one, which would wait for itself');
     }
     const writer = this.#writer;
@@ -95,7 +95,7 @@ export class SqlStore implements Store {
       return await writer.transaction().execute(async (transaction) => {
         const bound = new BoundSession(transaction, this.#options.flavor);
         try {
-          return await this.#inTransaction.run(true, () => work(repositories(bound)));
+          return await this.#inTransaction.run(bound, () => work(repositories(bound)));
         } finally {
           bound.end();
         }
@@ -108,7 +108,7 @@ export class SqlStore implements Store {
   #forReading(): Kysely<Database> {
     const reader = this.#reader;
     if (reader === undefined) throw this.#notOpen();
-    if (this.#inTransaction.getStore()) {
+    if (this.#inTransaction.getStore()?.ended === false) {
       throw new ScoriaError(
         'internal',
         'Within a transaction only its own repositories may be used: others do not see what it wrote',
@@ -134,7 +134,8 @@ export class SqlStore implements Store {
 class BoundSession implements Session {
   readonly flavor: SqlFlavor;
   readonly #transaction: Transaction<Database>;
-  #ended = false;
+  /** Work that was started within a transaction may outlive it, and is then free to begin its own. */
+  ended = false;
 
   constructor(transaction: Transaction<Database>, flavor: SqlFlavor) {
     this.#transaction = transaction;
@@ -142,12 +143,12 @@ class BoundSession implements Session {
   }
 
   get db(): Kysely<Database> {
-    if (this.#ended) throw new ScoriaError('internal', 'A repository was used after the end of its transaction');
+    if (this.ended) throw new ScoriaError('internal', 'A repository was used after the end of its transaction');
     return this.#transaction;
   }
 
   end(): void {
-    this.#ended = true;
+    this.ended = true;
   }
 }
 

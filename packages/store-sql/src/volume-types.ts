@@ -32,7 +32,7 @@ const column = (field: VolumeTypeField) => ({
 
 const source: ListSource<VolumeTypeField> = {
   label: 'Volume type',
-  from: sql`volume_types`,
+  table: 'volume_types',
   select: sql`volume_types.*`,
   id: volumeTypeTable.ref('id'),
   // What metadata is to a volume, extra specs are to a type.

@@ -15,7 +15,7 @@ import {
 import { sql, type RawBuilder } from 'kysely';
 import { z } from 'zod';
 import { flag, json, nullable, number, text, word } from './column.ts';
-import { countRows, listRows, queryConditions, type ListSource } from './list.ts';
+import { countRows, listRows, queryConditions, tablesOfConditions, type ListSource } from './list.ts';
 import { allOf, equals, insertEntity, isOneOf, removeRows, updateEntities, type Row, type Session } from './session.ts';
 import { defineTable } from './table.ts';
 import { refusedTransition } from './transition.ts';
@@ -61,8 +61,7 @@ export const volumeTable = defineTable<StoredVolume>()('volumes', {
   launchedAt: nullable(number()),
 });
 
-const from = sql`volumes
-  left join placements on placements.id = volumes.placement_id
+const joins = sql`left join placements on placements.id = volumes.placement_id
   left join backends on backends.id = placements.backend_id`;
 const backendLabel = sql`(backends.host || '@' || backends.name)`;
 const hostColumn = sql`(${backendLabel} || '#' || placements.pool)`;
@@ -81,7 +80,8 @@ const column = (field: Exclude<VolumeField, 'hostString'>) => ({
 
 const source: ListSource<VolumeField> = {
   label: 'Volume',
-  from,
+  table: 'volumes',
+  joins,
   select,
   id: volumeTable.ref('id'),
   metadata: volumeTable.ref('metadata'),
@@ -99,7 +99,7 @@ const source: ListSource<VolumeField> = {
     multiattach: column('multiattach'),
     sourceVolumeId: column('sourceVolumeId'),
     snapshotId: column('snapshotId'),
-    hostString: { column: hostColumn, nullable: true, matches: onHost },
+    hostString: { column: hostColumn, nullable: true, joined: true, matches: onHost },
     createdAt: column('createdAt'),
     updatedAt: column('updatedAt'),
     launchedAt: column('launchedAt'),
@@ -124,7 +124,7 @@ export class SqlVolumes implements VolumeRepository {
 
   async get(tenancy: Tenancy, id: string): Promise<Volume> {
     const condition = allOf([equals(volumeTable.ref('id'), id), ...visible(tenancy)]);
-    const { rows } = await sql<Row>`select ${select} from ${from} where ${condition}`.execute(this.#session.db);
+    const { rows } = await sql<Row>`select ${select} from volumes ${joins} where ${condition}`.execute(this.#session.db);
     const [row] = rows;
     if (row === undefined) throw notFound('Volume', id);
     return read(row);
@@ -143,7 +143,7 @@ export class SqlVolumes implements VolumeRepository {
     // Grouped, so that the many volumes with equal metadata (mostly none) make one row.
     const { rows } = await sql<{ count: number; bytes: number; metadata: unknown }>`
       select count(*) as count, sum(volumes.size) as bytes, volumes.metadata as metadata
-      from ${from} where ${conditions} group by volumes.metadata`.execute(this.#session.db);
+      from ${tablesOfConditions(source, query)} where ${conditions} group by volumes.metadata`.execute(this.#session.db);
     const values = new Map<string, Set<string>>();
     for (const row of rows) {
       for (const [key, value] of Object.entries(pairs.read(row.metadata))) {
