@@ -25,7 +25,7 @@ export interface Progress {
 
 /** Use that an operation makes of a resource while it runs: several may read, one may change. */
 export interface ResourceUse {
-  readonly kind: 'volume' | 'snapshot';
+  readonly kind: 'volume' | 'snapshot' | 'attachment' | 'access';
   readonly id: string;
   readonly mode: 'read' | 'change';
 }
@@ -58,7 +58,7 @@ export interface Operation {
   readonly leaseOwner: string | null;
   /** The lease ends at this time if it is not renewed. */
   readonly leaseUntil: number;
-  /** Grows with each lease; goes along on every call to a plug-in. */
+  /** Grows with each lease of any operation in the store; goes along on every call to a plug-in, which refuses a lower one than it has seen. */
   readonly fence: number;
   /** Attempts of the present step so far. */
   readonly attempts: number;

@@ -76,10 +76,12 @@ export interface Transport {
   /** Ends a hold. `held` tells whether no write got through since it began. */
   release(token: string, call: PluginCall): Promise<{ readonly held: boolean }>;
   /**
-   * Copies an exported volume as it is at one moment during the call into `target`, while it stays in use: what is about
-   * to be overwritten is copied first. Holes stay holes; the target is flushed at the end. Settles when all is there.
+   * Copies a volume as it is at one moment during the call from `source` into `target`, while it is or comes into use: what
+   * is about to be overwritten is copied first. Opens the volume's logical unit for the time of the copy when it is not
+   * exported; an export that comes meanwhile shares it. Holes stay holes; the target is flushed at the end. Settles when
+   * all is there.
    */
-  copy(volumeId: string, target: DeviceLocator, call: PluginCall): Promise<void>;
+  copy(volumeId: string, source: DeviceLocator, target: DeviceLocator, call: PluginCall): Promise<void>;
   /** What the client of this access needs; made from the arguments alone. */
   connectionInfo(request: ExportRequest): ConnectionInfo;
   stats(call: PluginCall): Promise<readonly ExportStats[]>;

@@ -1,0 +1,318 @@
+import { ScoriaError } from '../error/scoria-error.ts';
+import type { Outbox, Transaction } from '../event/outbox.ts';
+import type { Operations } from '../operation/operations.ts';
+import type { Backends } from '../placement/backends.ts';
+import type { Clock } from '../platform/clock.ts';
+import type { Random } from '../platform/random.ts';
+import { wired } from '../plugin/token.ts';
+import * as tokens from '../plugin/tokens.ts';
+import type { ListQuery } from '../store/list-query.ts';
+import type { Store } from '../store/store.ts';
+import { listTenancy, type RequestContext, tenancyOf } from '../tenancy/request-context.ts';
+import type { ConnectionInfo, Connector } from '../transport/transport.ts';
+import { settledStatus } from '../volume/settled-status.ts';
+import { settledVolumeStatuses, type Volume } from '../volume/volume.ts';
+import type { Attachment, AttachmentField, AttachMode } from './attachment.ts';
+import { connectAttachment } from './connect-attachment.ts';
+import { disconnectAttachment } from './disconnect-attachment.ts';
+
+/** How long a caller is kept waiting for a connection to come or go, ms; the operation goes on by itself. */
+export const connectionPatience = 120_000;
+
+/** What a new attachment may say. */
+export interface NewAttachment {
+  readonly volumeId: string;
+  readonly instanceId?: string | null | undefined;
+  /** With a connector the attachment is connected before the call returns. */
+  readonly connector?: Connector | undefined;
+  readonly mode?: AttachMode | undefined;
+  readonly mountpoint?: string | null | undefined;
+}
+
+/** Attachments: the use of volumes by machines. */
+@wired(tokens.Store, tokens.Outbox, tokens.Operations, tokens.Backends, tokens.Clock, tokens.Random)
+export class Attachments {
+  readonly #store: Store;
+  readonly #outbox: Outbox;
+  readonly #operations: Operations;
+  readonly #backends: Backends;
+  readonly #clock: Clock;
+  readonly #random: Random;
+
+  constructor(store: Store, outbox: Outbox, operations: Operations, backends: Backends, clock: Clock, random: Random) {
+    this.#store = store;
+    this.#outbox = outbox;
+    this.#operations = operations;
+    this.#backends = backends;
+    this.#clock = clock;
+    this.#random = random;
+  }
+
+  async get(context: RequestContext, id: string): Promise<Attachment> {
+    return this.#store.reading.attachments.get(tenancyOf(context), id);
+  }
+
+  async list(
+    context: RequestContext,
+    query: ListQuery<AttachmentField>,
+    options: { readonly allProjects?: boolean } = {},
+  ): Promise<readonly Attachment[]> {
+    return this.#store.reading.attachments.list(listTenancy(context, options.allProjects ?? false), query);
+  }
+
+  /** Attachments of volumes that the caller has been given already, oldest first. */
+  async ofVolumes(volumeIds: readonly string[]): Promise<readonly Attachment[]> {
+    return this.#store.reading.attachments.ofVolumes(volumeIds);
+  }
+
+  /**
+   * Reserves a volume for a machine, and with a connector connects it. A volume that is not `multiattach` takes a second
+   * attachment only for the machine that has it already (a live migration).
+   */
+  async create(context: RequestContext, request: NewAttachment): Promise<Attachment> {
+    const id = this.#random.uuid();
+    await this.#outbox.transaction(async (transaction) => {
+      const volume = await transaction.volumes.get(tenancyOf(context), request.volumeId);
+      await this.#add(transaction, context, volume, { ...request, id, status: 'reserved' });
+    });
+    if (!request.connector) return this.get(context, id);
+    try {
+      return await this.update(context, id, { connector: request.connector, mode: request.mode });
+    } catch (error) {
+      await this.delete(context, id);
+      throw error;
+    }
+  }
+
+  /** Connects an attachment: publishes the volume for the connector's host and returns when an initiator can log in. Repeating it gives the same connection. */
+  async update(
+    context: RequestContext,
+    id: string,
+    request: { readonly connector: Connector; readonly mode?: AttachMode | undefined; readonly mountpoint?: string | undefined },
+  ): Promise<Attachment> {
+    const { initiator } = request.connector;
+    if (!initiator) {
+      throw new ScoriaError('invalid-input', 'The connector names no initiator, so the volume cannot be published for its host.');
+    }
+    const operationId = await this.#outbox.transaction(async (transaction) => {
+      const now = this.#clock.now();
+      const attachment = await transaction.attachments.get(tenancyOf(context), id);
+      const volume = await transaction.volumes.get('every-project', attachment.volumeId);
+      const mode = request.mode ?? attachment.mode;
+      if (volume.readOnly && mode === 'rw') throw readOnlyError(volume);
+      if (attachment.status === 'detaching') throw new ScoriaError('invalid-state', `Attachment ${id} is being ended.`);
+      if (volume.placementId === null) throw new ScoriaError('invalid-state', `Volume ${volume.id} has no storage yet.`);
+      const placement = await transaction.placements.get(volume.placementId);
+      this.#backends.transportOf(placement.backendId);
+      if (attachment.accessId !== null) {
+        const present = await transaction.accesses.get(attachment.accessId);
+        if (present.initiator !== initiator) {
+          throw new ScoriaError('conflict', `Attachment ${id} is connected to ${present.initiator}; end it before it connects to ${initiator}.`);
+        }
+        if (present.readOnly !== (mode === 'ro')) throw modeConflict(volume, initiator);
+      }
+      const access = await transaction.accesses.find(volume.id, initiator);
+      if (access && access.readOnly !== (mode === 'ro')) throw modeConflict(volume, initiator);
+      const accessId = access?.id ?? this.#random.uuid();
+      if (!access) {
+        await transaction.accesses.insert({
+          id: accessId,
+          volumeId: volume.id,
+          placementId: placement.id,
+          initiator,
+          readOnly: mode === 'ro',
+          state: 'opening',
+          createdAt: now,
+        });
+      }
+      const status = attachment.status === 'attached' ? 'attached' : 'attaching';
+      const { connector, mountpoint } = request;
+      const hostName = connector.host ?? attachment.hostName;
+      await transaction.attachments.update(id, { accessId, connector, mode, status, hostName, ...(mountpoint && { mountpoint }) }, now);
+      await this.#settle(transaction, volume);
+      if (access?.state === 'open') return null;
+      return this.#operations.begin(transaction, connectAttachment, context, {
+        input: { attachmentId: id, volumeId: volume.id, accessId, placementId: placement.id },
+        resourceKind: 'attachment',
+        resourceId: id,
+        uses: [
+          { kind: 'volume', id: volume.id, mode: 'read' },
+          { kind: 'attachment', id, mode: 'change' },
+          { kind: 'access', id: accessId, mode: 'change' },
+        ],
+        backendId: placement.backendId,
+        projectId: volume.projectId,
+      });
+    });
+    if (operationId !== null) await this.#operations.wait(operationId, connectionPatience);
+    return this.get(context, id);
+  }
+
+  /** Notes that the machine has the volume. `invalid-state` while it is not connected. */
+  async complete(context: RequestContext, id: string): Promise<Attachment> {
+    return this.#outbox.transaction(async (transaction) => {
+      const attachment = await transaction.attachments.get(tenancyOf(context), id);
+      if (attachment.status === 'attached') return attachment;
+      if (attachment.status !== 'attaching' || attachment.accessId === null) {
+        throw new ScoriaError('invalid-state', `Attachment ${id} is ${attachment.status} and not connected; connect it before it is completed.`);
+      }
+      return this.markAttached(transaction, attachment, {});
+    });
+  }
+
+  /** Ends an attachment. Returns when no write of the machine can reach the volume any more. */
+  async delete(context: RequestContext, id: string): Promise<void> {
+    await this.end(context, id, { keepAttachment: false });
+  }
+
+  /** What the machine needs to reach the volume, or `null` when the attachment is not connected. Holds a secret. */
+  async connectionInfo(context: RequestContext, id: string): Promise<ConnectionInfo | null> {
+    const attachment = await this.get(context, id);
+    if (attachment.accessId === null) return null;
+    const { accesses, placements } = this.#store.reading;
+    const access = await accesses.get(attachment.accessId);
+    const placement = await placements.get(access.placementId);
+    const backend = this.#backends.get(placement.backendId);
+    const call = { signal: new AbortController().signal, fence: 0, progress: () => {} };
+    const request = await this.#backends.exportRequest(access, placement, backend, call);
+    return this.#backends.transportOf(placement.backendId).connectionInfo(request);
+  }
+
+  /** Ends the connection of an attachment and, unless it is to be kept, the attachment. */
+  async end(context: RequestContext, id: string, options: { readonly keepAttachment: boolean }): Promise<void> {
+    const operationId = await this.#outbox.transaction(async (transaction) => {
+      const attachment = await transaction.attachments.get(tenancyOf(context), id);
+      const [running] = await transaction.operations.using('attachment', id);
+      // A repeated call joins the one under way.
+      if (running?.name === disconnectAttachment.name) return running.id;
+      const volume = await transaction.volumes.get('every-project', attachment.volumeId);
+      requireSettled(volume);
+      const { accessId } = attachment;
+      const others = accessId === null ? 0 : (await transaction.attachments.countOnAccess(accessId)) - 1;
+      const endingAccessId = accessId !== null && others === 0 ? accessId : null;
+      // From here on nobody else counts on the access: a new attachment of the host gets a new one.
+      if (endingAccessId !== null) await transaction.accesses.setState(endingAccessId, 'ending');
+      const placement = volume.placementId === null ? null : await transaction.placements.get(volume.placementId);
+      const begun = await this.#operations.begin(transaction, disconnectAttachment, context, {
+        input: {
+          attachmentId: id,
+          volumeId: volume.id,
+          endingAccessId,
+          placementId: placement?.id ?? null,
+          keepAttachment: options.keepAttachment,
+          before: { status: attachment.status, accessId },
+        },
+        resourceKind: 'attachment',
+        resourceId: id,
+        uses: [
+          { kind: 'volume', id: volume.id, mode: 'read' },
+          { kind: 'attachment', id, mode: 'change' },
+          ...(endingAccessId === null ? [] : [{ kind: 'access', id: endingAccessId, mode: 'change' } as const]),
+        ],
+        backendId: endingAccessId === null ? null : (placement?.backendId ?? null),
+        projectId: volume.projectId,
+      });
+      if (!options.keepAttachment) {
+        await transaction.attachments.update(id, { status: 'detaching', accessId: null }, this.#clock.now());
+        await this.#settle(transaction, volume);
+      }
+      return begun;
+    });
+    await this.#operations.wait(operationId, connectionPatience);
+  }
+
+  /** Adds an attachment after checking that the volume may have it. */
+  async #add(
+    transaction: Transaction,
+    context: RequestContext,
+    volume: Volume,
+    request: NewAttachment & { readonly id: string; readonly status: Attachment['status'] },
+  ): Promise<void> {
+    requireSettled(volume);
+    const mode = request.mode ?? (volume.readOnly ? 'ro' : 'rw');
+    if (volume.readOnly && mode === 'rw') throw readOnlyError(volume);
+    const others = await transaction.attachments.ofVolumes([volume.id]);
+    const same = others.some((other) => other.instanceId !== null && other.instanceId === request.instanceId);
+    if (others.length > 0 && !volume.multiattach && !same) {
+      throw new ScoriaError('invalid-state', `Volume ${volume.id} is ${volume.status} and does not allow several attachments.`, {
+        details: { status: volume.status },
+      });
+    }
+    const now = this.#clock.now();
+    await transaction.attachments.insert({
+      id: request.id,
+      volumeId: volume.id,
+      projectId: volume.projectId,
+      userId: context.userId,
+      instanceId: request.instanceId ?? null,
+      status: request.status,
+      mode,
+      connector: null,
+      mountpoint: request.mountpoint ?? null,
+      hostName: null,
+      accessId: null,
+      createdAt: now,
+      updatedAt: null,
+      attachedAt: null,
+    });
+    await this.#settle(transaction, volume);
+    const { id, status } = request;
+    transaction.emit({ name: 'attachment.changed', payload: { attachmentId: id, volumeId: volume.id, projectId: volume.projectId, status } });
+  }
+
+  /** Adds an attachment as the older calls of the API do, in the caller's transaction. Returns its id. */
+  async addWithin(
+    transaction: Transaction,
+    context: RequestContext,
+    volume: Volume,
+    status: Attachment['status'],
+    request: Omit<NewAttachment, 'volumeId' | 'connector'>,
+  ): Promise<string> {
+    const id = this.#random.uuid();
+    await this.#add(transaction, context, volume, { ...request, volumeId: volume.id, id, status });
+    return id;
+  }
+
+  /** Moves an attachment to `attached`, in the caller's transaction. */
+  async markAttached(
+    transaction: Transaction,
+    attachment: Attachment,
+    patch: Partial<Pick<Attachment, 'instanceId' | 'hostName' | 'mountpoint' | 'mode'>>,
+  ): Promise<Attachment> {
+    const now = this.#clock.now();
+    const attached = await transaction.attachments.update(attachment.id, { ...patch, status: 'attached', attachedAt: now }, now);
+    await this.#settle(transaction, await transaction.volumes.get('every-project', attachment.volumeId));
+    const { id, volumeId, projectId } = attached;
+    transaction.emit({ name: 'attachment.changed', payload: { attachmentId: id, volumeId, projectId, status: 'attached' } });
+    return attached;
+  }
+
+  /** Gives an attachment another status that needs no effect, in the caller's transaction. */
+  async setStatus(transaction: Transaction, attachment: Attachment, status: Attachment['status']): Promise<void> {
+    await transaction.attachments.update(attachment.id, { status }, this.#clock.now());
+    await this.#settle(transaction, await transaction.volumes.get('every-project', attachment.volumeId));
+  }
+
+  async #settle(transaction: Transaction, volume: Volume): Promise<void> {
+    const status = settledStatus(await transaction.attachments.ofVolumes([volume.id]));
+    if (status === volume.status) return;
+    await transaction.volumes.transition('every-project', volume.id, 'attachmentsChanged', this.#clock.now(), { to: status });
+    transaction.emit({ name: 'volume.changed', payload: { volumeId: volume.id, projectId: volume.projectId, status } });
+  }
+}
+
+function requireSettled(volume: Volume): void {
+  const settled: readonly string[] = settledVolumeStatuses;
+  if (settled.includes(volume.status)) return;
+  throw new ScoriaError('invalid-state', `Volume ${volume.id} is ${volume.status}; it can be attached or detached when it is ${settled.join(', ')}.`, {
+    details: { status: volume.status, allowed: settled },
+  });
+}
+
+function readOnlyError(volume: Volume): ScoriaError {
+  return new ScoriaError('invalid-input', `Volume ${volume.id} is read-only; attach it with mode "ro".`);
+}
+
+function modeConflict(volume: Volume, initiator: string): ScoriaError {
+  return new ScoriaError('conflict', `Host ${initiator} uses volume ${volume.id} in another mode already; a host has one mode for a volume.`);
+}

@@ -1,0 +1,34 @@
+import { wired } from '../plugin/token.ts';
+import * as tokens from '../plugin/tokens.ts';
+import type { PoolState } from '../scheduling/pool-filter.ts';
+import { poolStates } from '../scheduling/scheduler.ts';
+import type { Store } from '../store/store.ts';
+import type { RequestContext } from '../tenancy/request-context.ts';
+import { requireAdmin } from '../tenancy/require-admin.ts';
+
+/** Pools and zones, as the scheduler sees them. */
+@wired(tokens.Store)
+export class Pools {
+  readonly #store: Store;
+
+  constructor(store: Store) {
+    this.#store = store;
+  }
+
+  async list(context: RequestContext): Promise<readonly PoolState[]> {
+    requireAdmin(context, 'see the pools');
+    return this.#store.transaction(async ({ backends, placements }) => {
+      const claims = await placements.claims();
+      return (await backends.list()).flatMap((backend) => poolStates(backend, claims));
+    });
+  }
+
+  /** Every zone that has a backend; available when one of them can be used. */
+  async availabilityZones(): Promise<readonly { readonly name: string; readonly available: boolean }[]> {
+    const zones = new Map<string, boolean>();
+    for (const { availabilityZone, enabled, fault } of await this.#store.reading.backends.list()) {
+      zones.set(availabilityZone, (zones.get(availabilityZone) ?? false) || (enabled && fault === null));
+    }
+    return [...zones].map(([name, available]) => ({ name, available }));
+  }
+}

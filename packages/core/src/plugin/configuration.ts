@@ -1,0 +1,166 @@
+import semver from 'semver';
+import { z } from 'zod';
+import { openPathDevice } from '../device/path-device.ts';
+import { ScoriaError } from '../error/scoria-error.ts';
+import type { Clock } from '../platform/clock.ts';
+import type { Log } from '../platform/log.ts';
+import type { Random } from '../platform/random.ts';
+import { capabilityMethods, type AnyVolumeDriver, type DriverCapability } from '../volume/driver.ts';
+import { Guard } from './guard.ts';
+import { guardDriver } from './guarded-driver.ts';
+import { guardTransport } from './guarded-transport.ts';
+import { contractVersion, isPlugin, type Plugin, type PluginContext, type PluginKind, type PluginKinds } from './plugin.ts';
+import type { ConfiguredBackend, Plugins } from './plugins.ts';
+
+/** One plug-in as it is configured. `plugin` is the plug-in itself, or whatever a package exported in its place. */
+export interface PluginEntry {
+  readonly plugin: unknown;
+  /** The plug-in's own part, not yet validated. Default: `{}`. */
+  readonly config?: unknown;
+}
+
+/** What an instance of Scoria is made of. */
+export interface PluginConfiguration {
+  /** By name; the name is the backend's label in host strings. */
+  readonly backends: Readonly<
+    Record<string, PluginEntry & { readonly transport?: string | undefined; readonly availabilityZone?: string | undefined }>
+  >;
+  readonly transports?: Readonly<Record<string, PluginEntry>> | undefined;
+  readonly filters?: readonly PluginEntry[] | undefined;
+  readonly weighers?: readonly (PluginEntry & { readonly multiplier?: number | undefined })[] | undefined;
+}
+
+/** A fault of a configuration: where, as a path of keys, and what. */
+export interface ConfigurationFault {
+  readonly path: readonly (string | number)[];
+  readonly message: string;
+}
+
+/** Thrown as the cause of `invalid-configuration`, so that whoever read the file can add lines to the paths. */
+export class ConfigurationFaults extends Error {
+  readonly faults: readonly ConfigurationFault[];
+  constructor(faults: readonly ConfigurationFault[]) {
+    super(faults.map((fault) => `${fault.path.join('.')}: ${fault.message}`).join('\n'));
+    this.faults = faults;
+  }
+}
+
+/** Makes the `invalid-configuration` error of some faults. */
+export function configurationError(faults: readonly ConfigurationFault[]): ScoriaError {
+  const cause = new ConfigurationFaults(faults);
+  return new ScoriaError('invalid-configuration', `The configuration has ${faults.length} fault${faults.length === 1 ? '' : 's'}:\n${cause.message}`, { cause });
+}
+
+/** Says of every issue that zod found where it is and what. */
+export function zodFaults(error: z.ZodError, path: readonly (string | number)[]): ConfigurationFault[] {
+  return error.issues.map((issue) => ({ path: [...path, ...issue.path.map((key) => (typeof key === 'symbol' ? String(key) : key))], message: issue.message }));
+}
+
+/** What plug-ins are made with, besides their own configuration. */
+export interface PluginSurroundings {
+  readonly clock: Clock;
+  readonly random: Random;
+  readonly log: Log;
+  readonly installationId: string;
+  readonly baseDirectory: string;
+  /** Zone of backends that name none. */
+  readonly availabilityZone: string;
+}
+
+const namePattern = /^[A-Za-z0-9][A-Za-z0-9._-]{0,62}$/;
+
+/**
+ * Makes every configured plug-in and puts core's guard around it. Reports all faults together, as
+ * `invalid-configuration`: things that are no plug-ins, of another kind than their place asks for, built for another
+ * version of the contracts, with a faulty configuration, with capabilities that the driver does not have, and names
+ * that fit nothing.
+ */
+export function makePlugins(configuration: PluginConfiguration, surroundings: PluginSurroundings): Plugins {
+  const faults: ConfigurationFault[] = [];
+  const fault = (path: readonly (string | number)[], message: string) => void faults.push({ path, message });
+
+  function make<K extends PluginKind>(kind: K, name: string, entry: PluginEntry, path: readonly (string | number)[]) {
+    const plugin = checkPlugin(kind, entry.plugin);
+    if (typeof plugin === 'string') return void fault([...path, 'plugin'], plugin);
+    const config = plugin.config.safeParse(entry.config ?? {});
+    if (!config.success) return void faults.push(...zodFaults(config.error, [...path, 'config']));
+    const context: PluginContext<unknown> = { ...surroundings, name, config: entry.config ?? {} };
+    try {
+      return { plugin, made: plugin.create(context) };
+    } catch (error) {
+      return void fault(path, `${plugin.name} could not be made: ${ScoriaError.from(error).message}`);
+    }
+  }
+  const guard = (name: string, fallback: 'backend-failed' | 'transport-failed') =>
+    new Guard(name, surroundings.clock, surroundings.log, fallback);
+
+  const transports = new Map<string, { name: string; transport: PluginKinds['transport']; locators: readonly string[] }>();
+  for (const [name, entry] of Object.entries(configuration.transports ?? {})) {
+    const made = make('transport', name, entry, ['transports', name]);
+    if (made) transports.set(name, { name, transport: guardTransport(made.made, guard(`transport ${name}`, 'transport-failed')), locators: made.made.reaches });
+  }
+
+  const backends: ConfiguredBackend[] = [];
+  for (const [name, entry] of Object.entries(configuration.backends)) {
+    const path = ['backends', name];
+    if (!namePattern.test(name)) fault(path, `a backend's name is 1 to 63 letters, digits, dots, underscores or hyphens, and begins with a letter or digit`);
+    const made = make('driver', name, entry, path);
+    const known = entry.transport === undefined || entry.transport in (configuration.transports ?? {});
+    if (!known) fault([...path, 'transport'], `there is no transport ${entry.transport}; transports are: ${Object.keys(configuration.transports ?? {}).join(', ') || 'none'}`);
+    if (!made) continue;
+    for (const lack of lackingCapabilities(made.plugin.name, made.plugin.capabilities, made.made)) fault([...path, 'plugin'], lack);
+    const transport = entry.transport === undefined ? undefined : transports.get(entry.transport);
+    if (transport && !transport.locators.includes(made.plugin.locates)) {
+      fault([...path, 'transport'], `${entry.transport} opens ${transport.locators.join(', ')}, while ${made.plugin.name} gives ${made.plugin.locates}`);
+    }
+    backends.push({
+      name,
+      availabilityZone: entry.availabilityZone ?? surroundings.availabilityZone,
+      driver: guardDriver(made.made, guard(`backend ${name}`, 'backend-failed')),
+      driverCapabilities: made.plugin.capabilities,
+      openers: { path: openPathDevice, ...made.plugin.devices },
+      transport: transport?.transport ?? null,
+    });
+  }
+  if (Object.keys(configuration.backends).length === 0) fault(['backends'], 'at least one backend is needed');
+
+  const filters = (configuration.filters ?? []).flatMap((entry, index) => {
+    const made = make('pool-filter', `filters[${index}]`, entry, ['scheduler', 'filters', index]);
+    return made ? [{ name: made.plugin.name, filter: made.made }] : [];
+  });
+  const weighers = (configuration.weighers ?? []).flatMap((entry, index) => {
+    const made = make('pool-weigher', `weighers[${index}]`, entry, ['scheduler', 'weighers', index]);
+    return made ? [{ name: made.plugin.name, weigher: made.made, multiplier: entry.multiplier ?? 1 }] : [];
+  });
+  for (const [list, kind] of [
+    [filters, 'filters'],
+    [weighers, 'weighers'],
+  ] as const) {
+    list.forEach((each, index) => {
+      if (list.findIndex((other) => other.name === each.name) !== index) fault(['scheduler', kind, index], `${each.name} stands here twice`);
+    });
+  }
+
+  if (faults.length > 0) throw configurationError(faults);
+  return { backends, transports: [...transports.values()].map(({ name, transport }) => ({ name, transport })), filters, weighers };
+}
+
+/** The plug-in, or what keeps the value from being one of that kind. */
+function checkPlugin<K extends PluginKind>(kind: K, value: unknown): Plugin<K> | string {
+  if (!isPlugin(value)) return 'this is no plug-in: its package must export by default what definePlugin() returned';
+  if (semver.validRange(value.api) === null) return `${value.name} declares the contract range "${value.api}", which is no semver range`;
+  if (!semver.satisfies(contractVersion, value.api)) {
+    return `${value.name} was built for version ${value.api} of the contracts, this is ${contractVersion}: install a version of ${value.name} that fits`;
+  }
+  if (value.kind !== kind) return `${value.name} is a ${value.kind}, and a ${kind} is needed here`;
+  return value as unknown as Plugin<K>;
+}
+
+function lackingCapabilities(name: string, declared: readonly DriverCapability[], driver: AnyVolumeDriver): string[] {
+  return (Object.keys(capabilityMethods) as DriverCapability[]).flatMap((capability) => {
+    const method = capabilityMethods[capability];
+    const has = typeof driver[method] === 'function';
+    if (declared.includes(capability) === has) return [];
+    return [has ? `${name} has ${method}() but does not declare "${capability}"` : `${name} declares "${capability}" but has no ${method}()`];
+  });
+}

@@ -1,0 +1,104 @@
+import { ScoriaError, isErrorCode } from '../error/scoria-error.ts';
+import type { ErrorCode } from '../error/error-codes.ts';
+import type { Clock } from '../platform/clock.ts';
+import type { Log } from '../platform/log.ts';
+import type { PluginCall } from '../volume/driver.ts';
+import { ObjectLocks } from './object-locks.ts';
+
+/** How one verb of a plug-in is guarded. */
+export interface VerbRule {
+  /** Milliseconds without an end or a sign of progress after which the verb is taken as hanging. */
+  readonly patience: number;
+  /** Ids of the objects that nobody else may touch meanwhile; the first is the one that the fencing token belongs to. */
+  readonly objects: readonly string[];
+}
+
+const rememberedFences = 100_000;
+
+/**
+ * What core does around every call to a plug-in, whatever its kind: one call at a time per object, tokens of old
+ * leases refused, patience that ends, foreign errors given a code, slow and failed calls logged.
+ */
+export class Guard {
+  readonly #locks = new ObjectLocks();
+  readonly #fences = new Map<string, number>();
+  readonly #name: string;
+  readonly #clock: Clock;
+  readonly #log: Log;
+  readonly #fallback: ErrorCode;
+
+  /** @param fallback - code of errors that the plug-in throws without one. */
+  constructor(name: string, clock: Clock, log: Log, fallback: ErrorCode) {
+    this.#name = name;
+    this.#clock = clock;
+    this.#log = log;
+    this.#fallback = fallback;
+  }
+
+  /** Calls `work` under a rule. Rejects as soon as patience or the outer signal ends, while the object stays locked until `work` has settled. */
+  async call<T>(verb: string, rule: VerbRule, call: PluginCall, work: (call: PluginCall) => Promise<T>): Promise<T> {
+    const controller = new AbortController();
+    const { promise: given, resolve, reject } = Promise.withResolvers<T>();
+    const begin = this.#clock.monotonic();
+    const stop = (reason: unknown) => {
+      controller.abort(reason);
+      reject(reason);
+    };
+    let heard = begin;
+    let timer: Disposable | undefined;
+    const watch = () => {
+      const left = rule.patience - (this.#clock.monotonic() - heard);
+      if (left <= 0) stop(new ScoriaError('deadline-exceeded', `${this.#name}: ${verb} gave no sign for ${rule.patience} ms`));
+      else timer = this.#clock.timer(left, watch);
+    };
+    const onAbort = () => stop(call.signal.reason);
+    if (call.signal.aborted) throw call.signal.reason;
+    call.signal.addEventListener('abort', onAbort, { once: true });
+    watch();
+    this.#locks
+      .run(rule.objects, async () => {
+        if (controller.signal.aborted) throw controller.signal.reason;
+        this.#fence(verb, rule, call);
+        return work({
+          signal: controller.signal,
+          fence: call.fence,
+          progress: (done, total) => {
+            heard = this.#clock.monotonic();
+            call.progress(done, total);
+          },
+        });
+      })
+      .then(resolve, reject);
+    try {
+      return await given;
+    } catch (error) {
+      const failure = this.#coded(verb, error);
+      if (failure.code !== 'cancelled') this.#log.warn({ err: failure, verb, objects: rule.objects }, `${this.#name}: ${verb} failed`);
+      throw failure;
+    } finally {
+      timer?.[Symbol.dispose]();
+      call.signal.removeEventListener('abort', onAbort);
+      this.#log.debug({ verb, ms: Math.round(this.#clock.monotonic() - begin) }, this.#name);
+    }
+  }
+
+  #fence(verb: string, rule: VerbRule, call: PluginCall): void {
+    const object = rule.objects[0];
+    if (object === undefined || call.fence === 0) return;
+    const seen = this.#fences.get(object) ?? 0;
+    if (call.fence < seen) {
+      throw new ScoriaError('stale-fence', `${this.#name}: ${verb} of ${object} came with token ${call.fence} after ${seen}`);
+    }
+    this.#fences.delete(object);
+    this.#fences.set(object, call.fence);
+    // The oldest is forgotten: its operation is long over.
+    if (this.#fences.size > rememberedFences) for (const oldest of this.#fences.keys()) return void this.#fences.delete(oldest);
+  }
+
+  #coded(verb: string, thrown: unknown): ScoriaError {
+    if (thrown instanceof ScoriaError) return thrown;
+    if (thrown instanceof Error && 'code' in thrown && isErrorCode(thrown.code)) return ScoriaError.from(thrown);
+    const message = thrown instanceof Error ? thrown.message : String(thrown);
+    return new ScoriaError(this.#fallback, `${this.#name}: ${verb} failed: ${message}`, { cause: thrown });
+  }
+}

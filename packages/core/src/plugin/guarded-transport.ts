@@ -1,0 +1,30 @@
+import type { Transport } from '../transport/transport.ts';
+import type { Guard } from './guard.ts';
+
+const quick = 30_000;
+/** Initiators may have commands under way that a slow disk holds up. */
+const fencing = 120_000;
+const long = 300_000;
+
+/** A transport behind core's {@link Guard}. */
+export function guardTransport(transport: Transport, guard: Guard): Transport {
+  return {
+    reaches: transport.reaches,
+    start: (call) => guard.call('start', { patience: quick, objects: [] }, call, (inner) => transport.start(inner)),
+    stop: () => transport.stop(),
+    export: (request, call) =>
+      guard.call('export', { patience: quick, objects: [request.accessId] }, call, (inner) => transport.export(request, inner)),
+    unexport: (accessId, call) =>
+      guard.call('unexport', { patience: fencing, objects: [accessId] }, call, (inner) => transport.unexport(accessId, inner)),
+    list: (call) => guard.call('list', { patience: quick, objects: [] }, call, (inner) => transport.list(inner)),
+    resize: (volumeId, call) =>
+      guard.call('resize', { patience: quick, objects: [volumeId] }, call, (inner) => transport.resize(volumeId, inner)),
+    hold: (volumeId, ms, call) =>
+      guard.call('hold', { patience: quick, objects: [] }, call, (inner) => transport.hold(volumeId, ms, inner)),
+    release: (token, call) => guard.call('release', { patience: quick, objects: [] }, call, (inner) => transport.release(token, inner)),
+    copy: (volumeId, source, target, call) =>
+      guard.call('copy', { patience: long, objects: [] }, call, (inner) => transport.copy(volumeId, source, target, inner)),
+    connectionInfo: (request) => transport.connectionInfo(request),
+    stats: (call) => guard.call('stats', { patience: quick, objects: [] }, call, (inner) => transport.stats(inner)),
+  };
+}

@@ -1,0 +1,38 @@
+import type { OperationRole } from '../operation/operation.ts';
+
+/** How operations are worked on. Times are milliseconds. */
+export interface WorkerSettings {
+  readonly roles: readonly OperationRole[];
+  /** Operations under way at once in this process. */
+  readonly concurrency: number;
+  /** How long a lease lasts without being renewed. */
+  readonly lease: number;
+  /** Time between two looks for work that no wake-up told of. */
+  readonly sweep: number;
+  /** Time that work under way is given to end by itself when the service stops. */
+  readonly drain: number;
+  /** Attempts of a step whose error may pass, and the pauses between them. */
+  readonly retryPauses: readonly number[];
+}
+
+/** Settings of this installation that core's parts share. */
+export interface Settings {
+  /** Host name in host strings. */
+  readonly host: string;
+  /** Zone of backends that name none, and of volumes that ask for none. */
+  readonly availabilityZone: string;
+  /** Name of the volume type of a volume that asks for none. */
+  readonly defaultVolumeType: string;
+  /** Time between two reports of a backend, ms. */
+  readonly reportInterval: number;
+}
+
+/** Settings that serve one process well. */
+export const defaultWorkerSettings: WorkerSettings = {
+  roles: ['scheduler', 'volume'],
+  concurrency: 64,
+  lease: 30_000,
+  sweep: 5_000,
+  drain: 1_500,
+  retryPauses: [200, 1_000, 3_000],
+};

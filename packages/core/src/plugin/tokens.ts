@@ -1,0 +1,54 @@
+import type { AccessSecrets as AccessSecretsClass } from '../attachment/access-secrets.ts';
+import type { Attachments as AttachmentsClass } from '../attachment/attachments.ts';
+import type { VolumeConnections as VolumeConnectionsClass } from '../attachment/volume-connections.ts';
+import type { Bus as BusContract } from '../bus/bus.ts';
+import type { Outbox as OutboxClass } from '../event/outbox.ts';
+import type { Events as EventsClass } from '../event/events.ts';
+import type { Messages as MessagesClass } from '../message/messages.ts';
+import type { Operations as OperationsClass } from '../operation/operations.ts';
+import type { OperationServices as OperationServicesContract } from '../operation/services.ts';
+import type { OperationWorker as OperationWorkerClass } from '../operation/worker.ts';
+import type { Backends as BackendsClass } from '../placement/backends.ts';
+import type { Pools as PoolsClass } from '../placement/pools.ts';
+import type { Clock as ClockContract } from '../platform/clock.ts';
+import type { Log as LogContract } from '../platform/log.ts';
+import type { Random as RandomContract } from '../platform/random.ts';
+import type { Quotas as QuotasClass } from '../quota/quotas.ts';
+import type { Scheduler as SchedulerClass } from '../scheduling/scheduler.ts';
+import type { Services as ServicesClass } from '../service/services.ts';
+import type { Snapshots as SnapshotsClass } from '../snapshot/snapshots.ts';
+import type { Store as StoreContract } from '../store/store.ts';
+import type { VolumeTypes as VolumeTypesClass } from '../volume-type/volume-types.ts';
+import type { Volumes as VolumesClass } from '../volume/volumes.ts';
+import type { Plugins as PluginsContract } from './plugins.ts';
+import type { Settings as SettingsContract, WorkerSettings as WorkerSettingsContract } from './settings.ts';
+import { token } from './token.ts';
+
+// Given from outside.
+export const Store = token<StoreContract>('Store');
+export const Bus = token<BusContract>('Bus');
+export const Clock = token<ClockContract>('Clock');
+export const Random = token<RandomContract>('Random');
+export const Log = token<LogContract>('Log');
+export const Settings = token<SettingsContract>('Settings');
+export const WorkerSettings = token<WorkerSettingsContract>('WorkerSettings');
+export const Plugins = token<PluginsContract>('Plugins');
+export const AccessSecrets = token<AccessSecretsClass>('AccessSecrets');
+
+// Made inside.
+export const Outbox = token<OutboxClass>('Outbox');
+export const Backends = token<BackendsClass>('Backends');
+export const Scheduler = token<SchedulerClass>('Scheduler');
+export const OperationServices = token<OperationServicesContract>('OperationServices');
+export const OperationWorker = token<OperationWorkerClass>('OperationWorker');
+export const Operations = token<OperationsClass>('Operations');
+export const Volumes = token<VolumesClass>('Volumes');
+export const Snapshots = token<SnapshotsClass>('Snapshots');
+export const Attachments = token<AttachmentsClass>('Attachments');
+export const VolumeConnections = token<VolumeConnectionsClass>('VolumeConnections');
+export const VolumeTypes = token<VolumeTypesClass>('VolumeTypes');
+export const Quotas = token<QuotasClass>('Quotas');
+export const Messages = token<MessagesClass>('Messages');
+export const Services = token<ServicesClass>('Services');
+export const Pools = token<PoolsClass>('Pools');
+export const Events = token<EventsClass>('Events');

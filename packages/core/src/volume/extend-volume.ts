@@ -1,0 +1,80 @@
+import { z } from 'zod';
+import { leaveFailureMessage } from '../message/failure-message.ts';
+import { defineOperation, type StepContext } from '../operation/definition.ts';
+import type { Transaction } from '../event/outbox.ts';
+import { backendObject } from '../placement/backends.ts';
+import { settledStatus } from './settled-status.ts';
+
+const inputSchema = z.object({
+  volumeId: z.string(),
+  placementId: z.string(),
+  /** Bytes, before. */
+  from: z.number().int(),
+  /** Bytes, after. */
+  size: z.number().int().positive(),
+  extraSpecs: z.record(z.string(), z.string()),
+});
+type Input = z.infer<typeof inputSchema>;
+
+const stateSchema = z.object({ backendId: z.string().optional(), realSize: z.number().optional() });
+type State = z.infer<typeof stateSchema>;
+
+async function settle(transaction: Transaction, { input, operation, now }: StepContext<Input, State>, size: number): Promise<void> {
+  const status = settledStatus(await transaction.attachments.ofVolumes([input.volumeId]));
+  await transaction.volumes.transition('every-project', input.volumeId, 'extendEnded', now, { to: status, patch: { size } });
+  transaction.emit({ name: 'volume.changed', payload: { volumeId: input.volumeId, projectId: operation.projectId, status } });
+}
+
+/** Makes a volume larger, also while it is attached. */
+export const extendVolume = defineOperation<Input, State>({
+  name: 'volume.extend',
+  input: inputSchema,
+  state: stateSchema,
+  cancellable: false,
+  steps: [
+    {
+      kind: 'transaction',
+      name: 'claim',
+      role: 'scheduler',
+      async run(transaction, { input, services }) {
+        const { backendId, pool } = await transaction.placements.get(input.placementId);
+        const more = { size: input.size - input.from, availabilityZone: null, extraSpecs: input.extraSpecs };
+        await services.scheduler.choose(transaction, more, { backendId, pool });
+        await transaction.placements.update(input.placementId, { claimed: input.size });
+        return { backendId };
+      },
+      undo: (transaction, { input }) => transaction.placements.update(input.placementId, { claimed: input.from }),
+    },
+    {
+      kind: 'effect',
+      name: 'extend',
+      role: 'volume',
+      async run(context) {
+        const { input, state, services } = context;
+        const placement = await services.store.reading.placements.get(input.placementId);
+        const { driver } = services.backends.get(state.backendId ?? '');
+        return { realSize: (await driver.extend(backendObject(placement), input.size, context)).size };
+      },
+    },
+    {
+      kind: 'effect',
+      name: 'tell-initiators',
+      role: 'volume',
+      run: async (context) => context.services.backends.get(context.state.backendId ?? '').transport?.resize(context.input.volumeId, context),
+    },
+    {
+      kind: 'transaction',
+      name: 'finish',
+      role: 'volume',
+      async run(transaction, context) {
+        const { input, state } = context;
+        await transaction.placements.update(input.placementId, { size: state.realSize ?? input.size });
+        await settle(transaction, context, input.size);
+      },
+    },
+  ],
+  async failed(transaction, context, failure) {
+    await settle(transaction, context, context.input.from);
+    await leaveFailureMessage(transaction, context, failure);
+  },
+});
