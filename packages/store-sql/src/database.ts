@@ -1,3 +1,4 @@
+import type { ResourceUse } from '@scoria/core';
 import type { Generated } from 'kysely';
 import type { accessTable } from './accesses.ts';
 import type { attachmentTable } from './attachments.ts';
@@ -26,9 +27,11 @@ export interface Database {
   services: RowOf<typeof serviceTable>;
   operations: RowOf<typeof operationTable>;
   /** Uses of operations that have not ended. */
-  operation_uses: { kind: 'volume' | 'snapshot'; resource_id: string; operation_id: string; mode: 'read' | 'change' };
+  operation_uses: { kind: ResourceUse['kind']; resource_id: string; operation_id: string; mode: ResourceUse['mode'] };
   operation_journal: RowOf<typeof journalTable>;
   events: EventRow;
+  /** Numbers that only grow: `fence`. */
+  counters: { name: string; value: number };
   /** Facts about the store itself: `schema-version`, `installation-id`. */
   store_properties: { name: string; value: string };
 }

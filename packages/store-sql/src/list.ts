@@ -55,9 +55,9 @@ export async function countRows<Field extends string>(
   query: ListQuery<Field>,
 ): Promise<number> {
   const conditions = allOf([...visible, ...queryConditions(session, source, query)]);
-  const { rows } = await sql<{ count: number }>`select count(*) as count from ${tablesOfConditions(source, query)} where ${conditions}`.execute(
-    session.db,
-  );
+  const { rows } = await sql<{
+    count: number;
+  }>`select count(*) as count from ${tablesOfConditions(source, query)} where ${conditions}`.execute(session.db);
   return rows[0]?.count ?? 0;
 }
 

@@ -162,11 +162,15 @@ export class SqlOperations implements OperationRepository {
   }
 
   async lease(id: string, owner: string, now: number, until: number): Promise<Operation | undefined> {
+    const next = sql`(select value + 1 from counters where name = 'fence')`;
     const { rows } = await sql<Row>`
-      update operations set lease_owner = ${owner}, lease_until = ${until}, fence = fence + 1, updated_at = ${now}
+      update operations set lease_owner = ${owner}, lease_until = ${until}, fence = ${next}, updated_at = ${now}
       where id = ${id} and ${dueFor(now)} returning *`.execute(this.#session.db);
     const [row] = rows;
-    return row === undefined ? undefined : operationTable.read(row);
+    if (row === undefined) return undefined;
+    const operation = operationTable.read(row);
+    await this.#session.db.updateTable('counters').set({ value: operation.fence }).where('name', '=', 'fence').execute();
+    return operation;
   }
 
   async write(id: string, owner: string, fence: number, patch: OperationPatch, now: number): Promise<Operation> {
@@ -232,7 +236,7 @@ export class SqlOperations implements OperationRepository {
       where ${anyOf(meets.map((each) => sql`(${each})`))} limit 1`.execute(this.#session.db);
     const [other] = rows;
     if (other === undefined) return;
-    const what = `${other.kind === 'volume' ? 'Volume' : 'Snapshot'} ${other.resource}`;
+    const what = `${other.kind.slice(0, 1).toUpperCase()}${other.kind.slice(1)} ${other.resource}`;
     throw new ScoriaError('invalid-state', `${what} is in use by operation ${other.id} (${other.name}), which has not ended.`, {
       details: { operationId: other.id, operation: other.name, kind: other.kind, id: other.resource },
     });

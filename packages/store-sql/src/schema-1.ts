@@ -208,6 +208,9 @@ export async function createSchema1(db: Transaction<Database>, flavor: SqlFlavor
     'cascade',
   ).execute();
 
+  await table('counters', ['name'], { text: ['name'], number: ['value'] }).execute();
+  await sql`insert into counters (name, value) values ('fence', 0)`.execute(db);
+
   let events: AnyTable = flavor.addSequence(db.schema.createTable('events'), 'sequence');
   events = add(events, 'text', false, ['project_id', 'name', 'payload']);
   await add(events, whole, false, ['at']).execute();
