@@ -4,7 +4,7 @@ import { region } from './catalog.ts';
 export interface OpenrcValues {
   /** URL of the Identity API, for example `http://127.0.0.1:8776/identity/v3`. */
   readonly authUrl: string;
-  readonly username: string;
+  readonly userName: string;
   readonly password: string;
   readonly projectName: string;
   /** PEM file of the certificate authority, when the service speaks TLS with a certificate of its own. */
@@ -21,7 +21,7 @@ const blockStorageVersion = '3.65';
 export function openrc(values: OpenrcValues): string {
   const variables = {
     OS_AUTH_URL: values.authUrl,
-    OS_USERNAME: values.username,
+    OS_USERNAME: values.userName,
     OS_PASSWORD: values.password,
     OS_PROJECT_NAME: values.projectName,
     OS_USER_DOMAIN_NAME: 'Default',

@@ -1,0 +1,32 @@
+/** Longest literal that is read, in characters. */
+const maxLength = 8192;
+const maxPairs = 128;
+
+/**
+ * Reads a filter such as `{'key': 'value'}`: a JSON object of strings or, as `cinder` and `openstack` send it, a
+ * Python dictionary of strings. `undefined` when it is neither.
+ */
+export function parseMetadataLiteral(source: string): Record<string, string> | undefined {
+  const text = source.trim();
+  if (text.length > maxLength || !text.startsWith('{') || !text.endsWith('}')) return undefined;
+  const tokens = text.slice(1, -1).match(/u?'(?:[^'\\]|\\.)*'|"(?:[^"\\]|\\.)*"|[:,]|\S/gs) ?? [];
+  const result = new Map<string, string>();
+  for (let at = 0; at < tokens.length; at += 4) {
+    const [key, colon, value, comma] = tokens.slice(at, at + 4);
+    const name = unquote(key);
+    const content = unquote(value);
+    if (name === undefined || colon !== ':' || content === undefined) return undefined;
+    if ((comma !== undefined && comma !== ',') || result.size >= maxPairs) return undefined;
+    result.set(name, content);
+  }
+  return Object.fromEntries(result);
+}
+
+function unquote(token: string | undefined): string | undefined {
+  const body = /^u?(['"])(.*)\1$/s.exec(token ?? '')?.[2];
+  return body?.replace(/\\(u([0-9a-f]{4})|x([0-9a-f]{2})|.)/gis, (_all, escape: string, unicode?: string, hex?: string) => {
+    const code = unicode ?? hex;
+    if (code !== undefined) return String.fromCharCode(Number.parseInt(code, 16));
+    return { n: '\n', t: '\t', r: '\r' }[escape] ?? escape;
+  });
+}

@@ -1,0 +1,28 @@
+import type { Route } from '../http/route.ts';
+import { attachmentRoutes } from './attachments/routes.ts';
+import { selfDescriptionRoutes } from './self-description/routes.ts';
+import { infrastructureRoutes } from './infrastructure/routes.ts';
+import { messageRoutes } from './messages/routes.ts';
+import { snapshotMetadataRoutes, volumeMetadataRoutes } from './metadata-routes.ts';
+import { quotaRoutes } from './quotas/routes.ts';
+import { snapshotRoutes } from './snapshots/routes.ts';
+import { volumeTypeRoutes } from './volume-types/routes.ts';
+import { volumeActionRoutes } from './volumes/actions.ts';
+import { volumeRoutes } from './volumes/routes.ts';
+
+/** Every route of the Block Storage API v3. */
+export const blockStorageRoutes: readonly Route[] = [
+  ...volumeRoutes,
+  ...volumeMetadataRoutes,
+  ...volumeActionRoutes,
+  ...snapshotRoutes,
+  ...snapshotMetadataRoutes,
+  ...attachmentRoutes,
+  ...volumeTypeRoutes,
+  ...quotaRoutes,
+  ...infrastructureRoutes,
+  ...messageRoutes,
+  ...selfDescriptionRoutes,
+];
+
+export { operationRoutes } from './operations/routes.ts';
