@@ -1,5 +1,5 @@
 import { z } from 'zod';
-import { deviceLocatorSchema, errorDataSchema } from '@scoria/core/device';
+import { deviceLocatorSchema, errorDataSchema, ScoriaError } from '@scoria/core/device';
 
 /** Version of this protocol. A process that speaks another one is replaced. */
 export const protocolVersion = 1;
@@ -18,7 +18,10 @@ export const exportRequestSchema = z.object({
 
 /** How the target listens; fixed while the process runs. */
 export const targetSettingsSchema = z.object({
-  listen: z.array(z.object({ host: z.string().min(1).max(255), port: z.number().int().min(0).max(65535) })).min(1).max(16),
+  listen: z
+    .array(z.object({ host: z.string().min(1).max(255), port: z.number().int().min(0).max(65535) }))
+    .min(1)
+    .max(16),
   iqnPrefix: z.string().min(1).max(180),
   advertise: z.string().max(262).optional(),
   /** Seconds. */
@@ -34,18 +37,25 @@ export const verbs = {
   /** First message of a connection. */
   hello: {
     request: z.object({ version: z.number().int(), settings: targetSettingsSchema }),
-    reply: z.object({ version: z.number().int(), settingsMatch: z.boolean(), processId: z.number().int(), addresses: listenAddressesSchema }),
+    reply: z.object({
+      version: z.number().int(),
+      settingsMatch: z.boolean(),
+      processId: z.number().int(),
+      addresses: listenAddressesSchema,
+    }),
   },
   export: { request: exportRequestSchema, reply: z.null() },
   unexport: { request: z.object({ accessId: uuid }), reply: z.null() },
   list: {
     request: z.null(),
-    reply: z.array(z.object({ accessId: z.string(), volumeId: z.string(), readOnly: z.boolean(), sessions: z.array(z.string()) })),
+    reply: z.array(
+      z.object({ accessId: z.string(), volumeId: z.string(), readOnly: z.boolean(), sessions: z.array(z.string()) }),
+    ),
   },
   resize: { request: z.object({ volumeId: uuid }), reply: z.null() },
   hold: { request: z.object({ volumeId: uuid, ms: z.number().positive().max(3_600_000) }), reply: z.string().nullable() },
   release: { request: z.object({ token: z.string().max(64) }), reply: z.object({ held: z.boolean() }) },
-  copy: { request: z.object({ volumeId: uuid, target: deviceLocatorSchema }), reply: z.null() },
+  copy: { request: z.object({ volumeId: uuid, source: deviceLocatorSchema, target: deviceLocatorSchema }), reply: z.null() },
   stats: {
     request: z.null(),
     reply: z.array(
@@ -64,10 +74,23 @@ export const verbs = {
 
 /** Name of a verb. */
 export type Verb = keyof typeof verbs;
+/** Verbs that concern the target; the others concern its process. */
+export type TargetVerb = Exclude<Verb, 'hello' | 'shutdown'>;
 /** What a verb takes. */
 export type VerbRequest<V extends Verb> = z.infer<(typeof verbs)[V]['request']>;
 /** What a verb gives. */
 export type VerbReply<V extends Verb> = z.infer<(typeof verbs)[V]['reply']>;
+
+/** Takes a request for what its verb takes. Throws `invalid-input`, without the values: an export holds a secret. */
+export function parseRequest<V extends Verb>(verb: V, body: unknown): VerbRequest<V> {
+  const schema: z.ZodType = verbs[verb].request;
+  const parsed = schema.safeParse(body);
+  if (!parsed.success) {
+    const places = parsed.error.issues.map((issue) => issue.path.join('.')).join(', ');
+    throw new ScoriaError('invalid-input', `A request to the iSCSI target, ${verb}, is malformed at: ${places || 'its root'}`);
+  }
+  return parsed.data as VerbRequest<V>;
+}
 
 const id = z.number().int().nonnegative();
 

@@ -3,7 +3,18 @@ import type { Socket } from 'node:net';
 import { ScoriaError, type Clock, type Log, type Random } from '@scoria/core/device';
 import { LoginNegotiator, loginStatus, type LoginAnswer, type LoginResult } from './login.ts';
 import { loginMaxRecvDataSegmentLength, targetMaxRecvDataSegmentLength } from './negotiation.ts';
-import { bhsLength, flag, joinData, makeHeader, nextSequence, opcodeOf, paddingOf, requestOpcode, responseOpcode, taskTagOf } from './pdu.ts';
+import {
+  bhsLength,
+  flag,
+  joinData,
+  makeHeader,
+  nextSequence,
+  opcodeOf,
+  paddingOf,
+  requestOpcode,
+  responseOpcode,
+  taskTagOf,
+} from './pdu.ts';
 import { PduDecoder, PduFormatError } from './pdu-decoder.ts';
 import { ProtocolError } from './scsi-task.ts';
 import type { Session } from './session.ts';
@@ -118,7 +129,10 @@ export class Connection {
   /** Ends the connection because of the initiator. */
   fail(reason: string): void {
     if (this.#ended) return;
-    this.#context.log.warn({ peer: this.peer, initiator: this.#session?.nexus.initiatorName }, `iSCSI connection ended: ${reason}`);
+    this.#context.log.warn(
+      { peer: this.peer, initiator: this.#session?.nexus.initiatorName },
+      `iSCSI connection ended: ${reason}`,
+    );
     this.destroy();
   }
 
@@ -157,7 +171,8 @@ export class Connection {
 
   #receive(bhs: Buffer, data: Buffer): void {
     if (this.#session !== null) return this.#session.receive(bhs, data);
-    if (opcodeOf(bhs) !== requestOpcode.login || this.#loginPending) throw new ProtocolError('a request came before the login was done');
+    if (opcodeOf(bhs) !== requestOpcode.login || this.#loginPending)
+      throw new ProtocolError('a request came before the login was done');
     this.#login(bhs, data);
   }
 
@@ -243,4 +258,3 @@ export class Connection {
     if (this.#unsent > maxUnsent) this.#socket.pause();
   }
 }
-

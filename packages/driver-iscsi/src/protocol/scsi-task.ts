@@ -2,7 +2,17 @@ import { scsiStatus, type Nexus, type ScsiCommand } from '../scsi/command.ts';
 import type { LogicalUnit } from '../scsi/logical-unit.ts';
 import { formatSense, type Sense } from '../scsi/sense.ts';
 import type { Task } from '../scsi/task-set.ts';
-import { bhsLength, flag, isImmediate, makeHeader, nextSequence, reservedTag, responseOpcode, setDataLength, taskTagOf } from './pdu.ts';
+import {
+  bhsLength,
+  flag,
+  isImmediate,
+  makeHeader,
+  nextSequence,
+  reservedTag,
+  responseOpcode,
+  setDataLength,
+  taskTagOf,
+} from './pdu.ts';
 import type { Session } from './session.ts';
 
 /** Data that the target has asked for and not yet fully received. */
@@ -84,6 +94,10 @@ export class ScsiTask implements ScsiCommand, Task {
 
   get dataOut(): Buffer {
     return this.#buffer.length === this.#received ? this.#buffer : this.#buffer.subarray(0, this.#received);
+  }
+
+  get announced(): number {
+    return this.#writes ? this.#expected : 0;
   }
 
   /** Where the data of a Data-Out PDU belong, if that is known before it is checked. */
@@ -283,7 +297,13 @@ export class ScsiTask implements ScsiCommand, Task {
       header.writeUInt32BE(dataSN, 36);
       header.writeUInt32BE(at, 40);
       if (last) header.writeUInt32BE(Math.abs(difference), 44);
-      this.#session.sendDataIn(this, header, headed ? pooled.subarray(0, bhsLength + length) : data.subarray(at, at + length), headed, last);
+      this.#session.sendDataIn(
+        this,
+        header,
+        headed ? pooled.subarray(0, bhsLength + length) : data.subarray(at, at + length),
+        headed,
+        last,
+      );
       at += length;
     }
   }

@@ -2,7 +2,7 @@ import type { BlockRange } from './block-range.ts';
 import { outOfRange, rangeOf } from './block-range.ts';
 import type { ScsiCommand } from './command.ts';
 import { usageOf, type CommandDefinition } from './command-table.ts';
-import { maxCompareAndWriteBlocks, maxTransferLength } from './inquiry.ts';
+import { maxTransferLength } from './inquiry.ts';
 import type { LogicalUnit } from './logical-unit.ts';
 import { SenseError, senseFromError, senseOf, type Sense } from './sense.ts';
 
@@ -97,7 +97,8 @@ async function compareMedium(unit: LogicalUnit, command: ScsiCommand, range: Blo
   for (let at = 0; at < length && !command.aborted; at += verifyStep) {
     const part = buffer.subarray(0, Math.min(verifyStep, length - at));
     await device.read(part, range.lba * device.blockSize + at);
-    if (check === 1) throwIfDifferent(part.subarray(0, command.dataOut.length - at), command.dataOut.subarray(at, at + part.length), at);
+    if (check === 1)
+      throwIfDifferent(part.subarray(0, command.dataOut.length - at), command.dataOut.subarray(at, at + part.length), at);
     for (let block = 0; check === 3 && block < part.length; block += device.blockSize) {
       throwIfDifferent(part.subarray(block, block + device.blockSize), command.dataOut, at + block);
     }
@@ -119,8 +120,9 @@ function compareAndWrite(unit: LogicalUnit, command: ScsiCommand): void {
   const fault = outOfRange(device, range);
   if (fault !== null) return command.check(fault);
   const length = range.blocks * device.blockSize;
+  // What is compared and what is written lie behind each other, so a wrong length would write the wrong bytes.
+  if (command.announced !== 2 * length) return command.check(senseOf.invalidFieldInCdb);
   if (length === 0) return command.good();
-  if (range.blocks > maxCompareAndWriteBlocks || dataOut.length < 2 * length) return command.check(senseOf.invalidFieldInCdb);
   const offset = range.lba * device.blockSize;
   const fua = (cdb[1]! & fuaBit) !== 0;
   unit.change(command, { offset, length, exclusive: true }, async () => {
@@ -176,7 +178,13 @@ export const blockCommands: readonly CommandDefinition[] = [
   { opcode: 0x0a, usage: usageOf('0a 1f ff ff ff 04'), writes: true, dataOut: transferLength, run: write },
   { opcode: 0x2a, usage: usageOf('2a 18 ff ff ff ff 00 ff ff 04'), writes: true, dataOut: transferLength, run: write },
   { opcode: 0xaa, usage: usageOf('aa 18 ff ff ff ff ff ff ff ff 00 04'), writes: true, dataOut: transferLength, run: write },
-  { opcode: 0x8a, usage: usageOf('8a 18 ff ff ff ff ff ff ff ff ff ff ff ff 00 04'), writes: true, dataOut: transferLength, run: write },
+  {
+    opcode: 0x8a,
+    usage: usageOf('8a 18 ff ff ff ff ff ff ff ff ff ff ff ff 00 04'),
+    writes: true,
+    dataOut: transferLength,
+    run: write,
+  },
   { opcode: 0x35, usage: usageOf('35 02 ff ff ff ff 00 ff ff 04'), run: synchronizeCache },
   { opcode: 0x91, usage: usageOf('91 02 ff ff ff ff ff ff ff ff ff ff ff ff 00 04'), run: synchronizeCache },
   { opcode: 0x2f, usage: usageOf('2f 16 ff ff ff ff 00 ff ff 04'), dataOut: verifyLength, run: verify },

@@ -23,6 +23,8 @@ export interface ScsiCommand {
   readonly lunExists: boolean;
   /** What the initiator sent; shorter than the CDB asks for where the initiator announced less. */
   readonly dataOut: Buffer;
+  /** Bytes that the initiator announced to send. */
+  readonly announced: number;
   /** Set by an abort. The command then does nothing more to the device, and completes as soon as it can. */
   readonly aborted: boolean;
   /** Called by an abort while the command waits to reach the device. */

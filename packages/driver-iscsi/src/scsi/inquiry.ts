@@ -12,7 +12,7 @@ export const maxTransferLength = 4_194_304;
 /** Most descriptors of one UNMAP. */
 export const maxUnmapDescriptors = 256;
 /** Most bytes that one UNMAP descriptor or one WRITE SAME may name. */
-export const maxProvisioningLength = 1_073_741_824;
+export const maxProvisioningLength = 536_870_912;
 
 /** Standard INQUIRY data, 96 bytes (SPC-4, 6.6.2). `exists` is false for LUNs other than 0. */
 export function standardInquiry(exists: boolean): Buffer {

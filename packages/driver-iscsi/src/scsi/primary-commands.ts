@@ -6,7 +6,8 @@ import { deviceSpecificParameter, modePages } from './mode-pages.ts';
 import { formatDescriptorSense, formatSense, senseOf } from './sense.ts';
 
 /** Answers with as much of `data` as the initiator has room for. */
-const answer = (command: ScsiCommand, data: Buffer, room: number): void => command.good(data.subarray(0, Math.min(data.length, room)));
+const answer = (command: ScsiCommand, data: Buffer, room: number): void =>
+  command.good(data.subarray(0, Math.min(data.length, room)));
 
 function inquiry(unit: LogicalUnit, command: ScsiCommand): void {
   const { cdb } = command;

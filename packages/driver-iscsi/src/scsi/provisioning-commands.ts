@@ -27,7 +27,10 @@ function unmap(unit: LogicalUnit, command: ScsiCommand): void {
   let total = 0;
   for (let index = 0; index < count; index++) {
     const at = 8 + 16 * index;
-    const range = { lba: dataOut.readUInt32BE(at) * 2 ** 32 + dataOut.readUInt32BE(at + 4), blocks: dataOut.readUInt32BE(at + 8) };
+    const range = {
+      lba: dataOut.readUInt32BE(at) * 2 ** 32 + dataOut.readUInt32BE(at + 4),
+      blocks: dataOut.readUInt32BE(at + 8),
+    };
     if (range.blocks === 0) continue;
     const fault = outOfRange(device, range);
     if (fault !== null) return command.check(fault);
@@ -60,10 +63,13 @@ function writeSame(unit: LogicalUnit, command: ScsiCommand): void {
   const offset = range.lba * device.blockSize;
   const length = range.blocks * device.blockSize;
   if (length > maxProvisioningLength) return command.check(senseOf.invalidFieldInCdb);
-  if (!noData && dataOut.length < device.blockSize) return command.check(senseOf.invalidFieldInCdb);
+  if (command.announced !== (noData ? 0 : device.blockSize)) return command.check(senseOf.invalidFieldInCdb);
   const pattern = dataOut.subarray(0, device.blockSize);
   if (noData || isZero(pattern)) {
-    const work = (flags & writeSameBit.unmap) !== 0 ? () => unit.device.discard(offset, length) : () => unit.device.writeZeroes(offset, length);
+    const work =
+      (flags & writeSameBit.unmap) !== 0
+        ? () => unit.device.discard(offset, length)
+        : () => unit.device.writeZeroes(offset, length);
     return unit.change(command, { offset, length }, work);
   }
   unit.change(command, { offset, length }, async () => {

@@ -30,7 +30,9 @@ export class TaskSet {
   add(task: Task): void {
     if (
       task.attribute !== taskAttribute.headOfQueue &&
-      (this.#waiting.length > 0 || this.#orderedRunning !== null || (task.attribute === taskAttribute.ordered && this.#enabled.size > 0))
+      (this.#waiting.length > 0 ||
+        this.#orderedRunning !== null ||
+        (task.attribute === taskAttribute.ordered && this.#enabled.size > 0))
     ) {
       this.#waiting.push(task);
       return;

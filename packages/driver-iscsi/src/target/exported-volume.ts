@@ -16,6 +16,8 @@ export class ExportedVolume {
   readonly #locator: DeviceLocator;
   readonly #context: VolumeContext;
   readonly #holds = new Map<string, Disposable>();
+  /** Devices that were replaced, and that a copy may still read. */
+  readonly #retired: BlockDevice[] = [];
   #copies = 0;
 
   private constructor(unit: LogicalUnit, locator: DeviceLocator, context: VolumeContext) {
@@ -25,10 +27,7 @@ export class ExportedVolume {
   }
 
   /** Opens the volume's device. */
-  static async open(
-    { volumeId, device, readOnly }: { readonly volumeId: string; readonly device: DeviceLocator; readonly readOnly: boolean },
-    context: VolumeContext,
-  ): Promise<ExportedVolume> {
+  static async open(volumeId: string, device: DeviceLocator, readOnly: boolean, context: VolumeContext): Promise<ExportedVolume> {
     const opened = await openDevice(context.openers, device, readOnly);
     return new ExportedVolume(new LogicalUnit(volumeId, opened, blockDeviceCommands), device, context);
   }
@@ -51,7 +50,8 @@ export class ExportedVolume {
     }
     if (readOnly || !this.unit.device.readOnly) return;
     const writable = await openDevice(this.#context.openers, locator, false);
-    await this.unit.replaceDevice(writable).close();
+    this.#retired.push(this.unit.replaceDevice(writable));
+    if (this.#copies === 0) await this.#closeRetired();
   }
 
   /** Learns the size anew and tells the initiators. */
@@ -100,7 +100,12 @@ export class ExportedVolume {
       await copyLive({ source: this.unit.device, gate: this.unit.gate, target, signal, progress });
     } finally {
       this.#copies--;
+      if (this.#copies === 0) await this.#closeRetired();
     }
+  }
+
+  async #closeRetired(): Promise<void> {
+    await Promise.all(this.#retired.splice(0).map((device) => device.close()));
   }
 
   /** Flushes and closes the device. */

@@ -1,5 +1,5 @@
-import { ScoriaError, type Clock, type DeviceOpeners, type Log, type Random } from '@scoria/core/device';
-import type { VerbReply, VerbRequest } from '../control/messages.ts';
+import { ScoriaError, type Clock, type DeviceLocator, type DeviceOpeners, type Log, type Random } from '@scoria/core/device';
+import { parseRequest, type TargetVerb, type VerbReply, type VerbRequest } from '../control/messages.ts';
 import { Portal, type ListenAddress } from '../protocol/portal.ts';
 import { TargetRegistry, type Target } from '../protocol/target-registry.ts';
 import { ExportedVolume, openDevice } from './exported-volume.ts';
@@ -22,6 +22,8 @@ export interface VerbCall {
   progress(done: number, total: number): void;
 }
 
+type Handlers = { readonly [V in TargetVerb]: (request: VerbRequest<V>, call: VerbCall) => Promise<VerbReply<V>> };
+
 /** Every wait for a client's data path has an end, ms. */
 const unexportDeadline = 60_000;
 
@@ -38,6 +40,17 @@ export class TargetService {
   /** Accesses that nobody can log in to any more, and whose sessions have not ended yet. */
   readonly #ending = new Map<string, Target>();
   readonly #turns = new Map<string, Promise<unknown>>();
+
+  readonly #handlers: Handlers = {
+    export: (request) => this.export(request),
+    unexport: (request) => this.unexport(request),
+    list: () => this.list(),
+    resize: (request) => this.resize(request),
+    hold: (request) => this.hold(request),
+    release: (request) => this.release(request),
+    copy: (request, call) => this.copy(request, call),
+    stats: () => this.stats(),
+  };
 
   constructor(options: TargetServiceOptions) {
     this.#options = options;
@@ -71,6 +84,12 @@ export class TargetService {
     await Promise.all(volumes.map((volume) => volume.close()));
   }
 
+  /** Carries out a verb given as a plain message, which is checked. Rejects with `invalid-input` for a malformed one. */
+  async call<V extends TargetVerb>(verb: V, body: unknown, call: VerbCall): Promise<VerbReply<V>> {
+    const handler: (request: VerbRequest<V>, call: VerbCall) => Promise<VerbReply<V>> = this.#handlers[verb];
+    return handler(parseRequest(verb, body), call);
+  }
+
   async export(request: VerbRequest<'export'>): Promise<VerbReply<'export'>> {
     return this.#inTurn(request.volumeId, async () => {
       const open = this.#registry.findAccess(request.accessId);
@@ -82,13 +101,7 @@ export class TargetService {
         }
         await this.#end(known);
       }
-      let volume = this.#volumes.get(request.volumeId);
-      if (volume === undefined) {
-        volume = await ExportedVolume.open(request, this.#options);
-        this.#volumes.set(request.volumeId, volume);
-      } else {
-        await volume.admit(request.device, request.readOnly);
-      }
+      const volume = await this.#volume(request.volumeId, request.device, request.readOnly);
       this.#registry.add({
         name: targetName(this.#options.iqnPrefix, request.accessId),
         accessId: request.accessId,
@@ -152,14 +165,17 @@ export class TargetService {
     return { held };
   }
 
-  async copy({ volumeId, target }: VerbRequest<'copy'>, call: VerbCall): Promise<VerbReply<'copy'>> {
-    const volume = this.#volumes.get(volumeId);
-    if (volume === undefined) {
-      throw new ScoriaError('invalid-state', `Volume ${volumeId} is not exported, so the target cannot copy it`);
-    }
+  async copy({ volumeId, source, target }: VerbRequest<'copy'>, call: VerbCall): Promise<VerbReply<'copy'>> {
     const device = await openDevice(this.#options.openers, target, false);
     try {
-      await volume.copy(device, call);
+      let copying: Promise<void> | undefined;
+      await this.#inTurn(volumeId, async () => {
+        const volume = await this.#volume(volumeId, source, true);
+        // Begun within the turn, so that the volume cannot be closed before; it goes on after it.
+        copying = volume.copy(device, call);
+        copying.catch(() => {});
+      });
+      await copying;
     } finally {
       await device.close();
       await this.#inTurn(volumeId, () => this.#closeIfUnused(volumeId));
@@ -180,6 +196,18 @@ export class TargetService {
       target.initiator === request.initiator &&
       volume?.opens(request.device) === true
     );
+  }
+
+  /** The volume with its device open, made ready for another use. */
+  async #volume(volumeId: string, device: DeviceLocator, readOnly: boolean): Promise<ExportedVolume> {
+    const known = this.#volumes.get(volumeId);
+    if (known !== undefined) {
+      await known.admit(device, readOnly);
+      return known;
+    }
+    const volume = await ExportedVolume.open(volumeId, device, readOnly, this.#options);
+    this.#volumes.set(volumeId, volume);
+    return volume;
   }
 
   /** Ends an access. After a failure nobody can log in, and the call may be repeated. */

@@ -30,7 +30,7 @@ export interface LiveCopy {
 export async function copyLive({ source, gate, target, signal, progress }: LiveCopy): Promise<void> {
   signal.throwIfAborted();
   if (target.size < source.size) {
-    throw new ScoriaError('invalid-input', `The target of a copy has ${target.size} bytes and the volume ${source.size}`);
+    throw new ScoriaError('device-out-of-range', `The target of a copy has ${target.size} bytes and the volume ${source.size}`);
   }
   for (let at = 0; at < target.size; at += discardStep) {
     signal.throwIfAborted();
@@ -48,6 +48,7 @@ export async function copyLive({ source, gate, target, signal, progress }: LiveC
     gate.release(token);
   }
   try {
+    progress(0, source.size);
     await map.copyAll(signal);
   } finally {
     // A write that waits for a chunk still gets it, or is let go.

@@ -1,0 +1,43 @@
+import { z } from 'zod';
+import type { ListenAddress } from './protocol/portal.ts';
+
+/** Splits `host:port`, `[v6]:port`; `null` for anything else. */
+export function parseAddress(text: string): ListenAddress | null {
+  const match = /^(?:\[([0-9a-fA-F:.]+)\]|([^:[\]\s]+)):([0-9]{1,5})$/.exec(text);
+  const host = match?.[1] ?? match?.[2];
+  const port = Number(match?.[3]);
+  return host === undefined || port > 65_535 ? null : { host, port };
+}
+
+/** `host:port`, with brackets for an IPv6 address. */
+export const formatAddress = ({ host, port }: ListenAddress): string => `${host.includes(':') ? `[${host}]` : host}:${port}`;
+
+const address = z.string().refine((text) => parseAddress(text) !== null, 'must be host:port, with an IPv6 address in brackets');
+const anyHost: readonly string[] = ['0.0.0.0', '::'];
+
+/** Configuration of the embedded iSCSI target. */
+export const iscsiConfiguration = z
+  .strictObject({
+    listen: z.array(address).min(1).max(16).default(['127.0.0.1:3260']).describe('Addresses on which initiators are served'),
+    advertise: address.optional().describe('Address told to clients; default: the first one of listen'),
+    iqnPrefix: z
+      .string()
+      .regex(/^iqn\.[0-9]{4}-(0[1-9]|1[0-2])\.[a-z0-9.-]+(:[a-z0-9.:-]+)?$/, 'must be an iSCSI qualified name in lower case')
+      .max(180)
+      .default('iqn.2026-11.org.scoria')
+      .describe('Target names are this, a colon and the id of the access'),
+    inProcess: z.boolean().default(false).describe('Serve from the process of the control plane instead of one of its own'),
+    bindInitiator: z.boolean().default(false).describe('Let only the initiator name of the connector log in, besides CHAP'),
+    orphanTimeout: z
+      .number()
+      .positive()
+      .max(604_800)
+      .default(600)
+      .describe('Seconds after which a target process without a control plane ends'),
+  })
+  .refine((config) => config.advertise !== undefined || !anyHost.includes(parseAddress(config.listen[0] ?? '')?.host ?? ''), {
+    path: ['advertise'],
+    message: 'is needed where the first address of listen is a wildcard: clients must be told a real one',
+  });
+/** See {@link iscsiConfiguration}. */
+export type IscsiConfiguration = z.output<typeof iscsiConfiguration>;

@@ -1,0 +1,192 @@
+import {
+  ScoriaError,
+  type Clock,
+  type ConnectionInfo,
+  type DeviceLocator,
+  type DeviceOpeners,
+  type ExportRequest,
+  type ExportStats,
+  type ExportStatus,
+  type Log,
+  type PluginCall,
+  type Random,
+  type Transport,
+} from '@scoria/core';
+import { formatAddress, parseAddress, type IscsiConfiguration } from './configuration.ts';
+import type { ControlCall } from './control/control-client.ts';
+import type { TargetSettings, TargetVerb, VerbReply, VerbRequest } from './control/messages.ts';
+import { ProcessTarget } from './control/process-target.ts';
+import { controlSocketPath } from './control/socket-path.ts';
+import type { ListenAddress } from './protocol/portal.ts';
+import { targetName } from './target/target-name.ts';
+import { TargetService } from './target/target-service.ts';
+
+/** What an {@link IscsiTransport} needs. */
+export interface IscsiTransportOptions {
+  /** Name of the transport in the configuration; part of the control socket's name. */
+  readonly name: string;
+  readonly config: IscsiConfiguration;
+  readonly baseDirectory: string;
+  readonly clock: Clock;
+  readonly random: Random;
+  readonly log: Log;
+  /** Openers of the devices that can be exported; only with `inProcess`. The target's own process opens kind `path`. */
+  readonly openers: DeviceOpeners;
+}
+
+/** Exports put back at the same time after the target process died. */
+const restoreConcurrency = 16;
+
+/** The embedded iSCSI target as a transport. The verbs' meaning is that of the contract; the work is the target's. */
+export class IscsiTransport implements Transport {
+  readonly reaches: readonly string[];
+  readonly #config: IscsiConfiguration;
+  readonly #portals: readonly string[];
+  readonly #service: TargetService | null = null;
+  readonly #process: ProcessTarget | null = null;
+  /** What the target must have, so that a new process can be given it. */
+  readonly #exports = new Map<string, VerbRequest<'export'>>();
+  #started = false;
+
+  constructor({ name, config, baseDirectory, clock, random, log, openers }: IscsiTransportOptions) {
+    this.#config = config;
+    const listen = config.listen.flatMap((text) => parseAddress(text) ?? []);
+    this.#portals = config.advertise === undefined ? listen.map(formatAddress) : [config.advertise];
+    if (config.inProcess) {
+      this.reaches = Object.keys(openers);
+      this.#service = new TargetService({
+        listen,
+        iqnPrefix: config.iqnPrefix,
+        advertise: config.advertise,
+        openers,
+        clock,
+        random,
+        log,
+      });
+      return;
+    }
+    this.reaches = ['path'];
+    const settings: TargetSettings = {
+      listen,
+      iqnPrefix: config.iqnPrefix,
+      ...(config.advertise !== undefined && { advertise: config.advertise }),
+      orphanTimeout: config.orphanTimeout,
+    };
+    this.#process = new ProcessTarget({
+      socketPath: controlSocketPath(baseDirectory, name),
+      settings,
+      program: new URL(import.meta.url.endsWith('.ts') ? './target-process.ts' : './target-process.js', import.meta.url),
+      clock,
+      log,
+      restore: (call) => this.#restore(call),
+    });
+  }
+
+  /** Addresses really listened on, where port 0 was asked for; known only with `inProcess`. */
+  get addresses(): readonly ListenAddress[] {
+    return this.#service?.addresses ?? [];
+  }
+
+  /** Process id of the target's own process, 0 while there is none. */
+  get processId(): number {
+    return this.#process?.processId ?? 0;
+  }
+
+  async start(call: PluginCall): Promise<void> {
+    call.signal.throwIfAborted();
+    if (this.#started) return;
+    await (this.#service ?? this.#process)?.start();
+    this.#started = true;
+  }
+
+  async stop(): Promise<void> {
+    this.#exports.clear();
+    await (this.#service ?? this.#process)?.stop();
+  }
+
+  async export(request: ExportRequest, call: PluginCall): Promise<void> {
+    const wanted = this.#exportMessage(request);
+    await this.#call('export', wanted, call);
+    this.#exports.set(request.accessId, wanted);
+  }
+
+  async unexport(accessId: string, call: PluginCall): Promise<void> {
+    // First of all, so that a process that is started meanwhile does not get it back.
+    this.#exports.delete(accessId);
+    await this.#call('unexport', { accessId }, call);
+  }
+
+  list(call: PluginCall): Promise<readonly ExportStatus[]> {
+    return this.#call('list', null, call);
+  }
+
+  async resize(volumeId: string, call: PluginCall): Promise<void> {
+    await this.#call('resize', { volumeId }, call);
+  }
+
+  hold(volumeId: string, ms: number, call: PluginCall): Promise<string | null> {
+    return this.#call('hold', { volumeId, ms }, call);
+  }
+
+  release(token: string, call: PluginCall): Promise<{ readonly held: boolean }> {
+    return this.#call('release', { token }, call);
+  }
+
+  async copy(volumeId: string, source: DeviceLocator, target: DeviceLocator, call: PluginCall): Promise<void> {
+    await this.#call('copy', { volumeId, source, target }, call);
+  }
+
+  stats(call: PluginCall): Promise<readonly ExportStats[]> {
+    return this.#call('stats', null, call);
+  }
+
+  connectionInfo(request: ExportRequest): ConnectionInfo {
+    const iqn = targetName(this.#config.iqnPrefix, request.accessId);
+    const several = this.#portals.length > 1 && {
+      target_portals: this.#portals,
+      target_iqns: this.#portals.map(() => iqn),
+      target_luns: this.#portals.map(() => 0),
+    };
+    return {
+      driverVolumeType: 'iscsi',
+      data: {
+        target_discovered: false,
+        target_portal: this.#portals[0],
+        target_iqn: iqn,
+        target_lun: 0,
+        ...several,
+        volume_id: request.volumeId,
+        auth_method: 'CHAP',
+        auth_username: request.accessId,
+        auth_password: request.secret,
+        encrypted: false,
+        qos_specs: null,
+        access_mode: request.readOnly ? 'ro' : 'rw',
+        discard: true,
+      },
+    };
+  }
+
+  #exportMessage({ accessId, volumeId, device, readOnly, secret, initiator }: ExportRequest): VerbRequest<'export'> {
+    const bound = this.#config.bindInitiator && initiator !== undefined;
+    return { accessId, volumeId, device, readOnly, secret, ...(bound && { initiator }) };
+  }
+
+  async #restore(call: <V extends TargetVerb>(verb: V, body: VerbRequest<V>) => Promise<VerbReply<V>>): Promise<void> {
+    const waiting = [...this.#exports.keys()];
+    const worker = async (): Promise<void> => {
+      for (let id = waiting.pop(); id !== undefined; id = waiting.pop()) {
+        const request = this.#exports.get(id);
+        if (request !== undefined) await call('export', request);
+      }
+    };
+    await Promise.all(Array.from({ length: restoreConcurrency }, worker));
+  }
+
+  #call<V extends TargetVerb>(verb: V, body: VerbRequest<V>, { signal, progress }: PluginCall): Promise<VerbReply<V>> {
+    const call: ControlCall = { signal, progress };
+    if (this.#process !== null) return this.#process.call(verb, body, call);
+    if (this.#service !== null) return this.#service.call(verb, body, { signal, progress });
+    throw new ScoriaError('internal', 'The iSCSI transport has no target');
+  }
+}

@@ -1,0 +1,80 @@
+import { writeSync } from 'node:fs';
+import { unlink } from 'node:fs/promises';
+import { openPathDevice, ScoriaError, systemClock, systemRandom, type Log, type LogFields } from '@scoria/core/device';
+import { z } from 'zod';
+import { ControlServer } from './control/control-server.ts';
+import { targetSettingsSchema } from './control/messages.ts';
+import { TargetService } from './target/target-service.ts';
+
+/**
+ * The program of the target's own process. It reads one line of JSON from its standard input (where to listen; no
+ * secret), says on standard output that it is ready or why not, and then obeys its control socket. Its log is JSON
+ * lines on standard error.
+ */
+const startSchema = z.object({ socketPath: z.string().min(1).max(107), settings: targetSettingsSchema });
+
+/** Exit status after an error that was told on standard output. */
+const failed = 1;
+
+const write = (level: string) => (fields: LogFields, message: string) => {
+  // A controller that is gone has taken the other end of the pipe along; the target serves on.
+  try {
+    writeSync(2, `${JSON.stringify({ level, time: systemClock.now(), ...fields, message })}\n`);
+  } catch {}
+};
+const log: Log = { debug: () => {}, info: write('info'), warn: write('warn'), error: write('error') };
+
+/** Tells the parent, which may be gone. */
+const tell = (message: object): void => {
+  try {
+    writeSync(1, `${JSON.stringify(message)}\n`);
+  } catch {}
+};
+
+async function main(): Promise<void> {
+  const { socketPath, settings } = startSchema.parse(JSON.parse(await firstLine()));
+  const service = new TargetService({
+    ...settings,
+    openers: { path: (locator, options) => openPathDevice(locator, options) },
+    clock: systemClock,
+    random: systemRandom,
+    log,
+  });
+  await service.start();
+  const end = async (reason: string): Promise<void> => {
+    log.info({ reason }, 'iSCSI target process ends');
+    await server.stop();
+    await unlink(socketPath).catch(() => {});
+    process.exit(0);
+  };
+  const server = new ControlServer({
+    socketPath,
+    settings,
+    service,
+    clock: systemClock,
+    log,
+    onShutdown: (reason) => void end(reason),
+  });
+  await server.start();
+  for (const signal of ['SIGTERM', 'SIGINT'] as const) {
+    process.on(signal, () => void service.stop().then(() => end(signal)));
+  }
+  // The terminal's Ctrl-C and its end concern the control plane, which tells us what to do.
+  process.on('SIGHUP', () => {});
+  tell({ ready: true });
+}
+
+async function firstLine(): Promise<string> {
+  let text = '';
+  for await (const chunk of process.stdin.setEncoding('utf8')) {
+    text += String(chunk);
+    if (text.length > 65_536) throw new ScoriaError('invalid-input', 'The start message of the iSCSI target is too long');
+    if (text.includes('\n')) break;
+  }
+  return text;
+}
+
+main().catch((error: unknown) => {
+  tell({ ready: false, error: ScoriaError.from(error).toData() });
+  process.exit(failed);
+});
