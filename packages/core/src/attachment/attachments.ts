@@ -107,7 +107,10 @@ export class Attachments {
       if (attachment.accessId !== null) {
         const present = await transaction.accesses.get(attachment.accessId);
         if (present.initiator !== initiator) {
-          throw new ScoriaError('conflict', `Attachment ${id} is connected to ${present.initiator}; end it before it connects to ${initiator}.`);
+          throw new ScoriaError(
+            'conflict',
+            `Attachment ${id} is connected to ${present.initiator}; end it before it connects to ${initiator}.`,
+          );
         }
         if (present.readOnly !== (mode === 'ro')) throw modeConflict(volume, initiator);
       }
@@ -128,7 +131,11 @@ export class Attachments {
       const status = attachment.status === 'attached' ? 'attached' : 'attaching';
       const { connector, mountpoint } = request;
       const hostName = connector.host ?? attachment.hostName;
-      await transaction.attachments.update(id, { accessId, connector, mode, status, hostName, ...(mountpoint && { mountpoint }) }, now);
+      await transaction.attachments.update(
+        id,
+        { accessId, connector, mode, status, hostName, ...(mountpoint && { mountpoint }) },
+        now,
+      );
       await this.#settle(transaction, volume);
       if (access?.state === 'open') return null;
       return this.#operations.begin(transaction, connectAttachment, context, {
@@ -154,7 +161,10 @@ export class Attachments {
       const attachment = await transaction.attachments.get(tenancyOf(context), id);
       if (attachment.status === 'attached') return attachment;
       if (attachment.status !== 'attaching' || attachment.accessId === null) {
-        throw new ScoriaError('invalid-state', `Attachment ${id} is ${attachment.status} and not connected; connect it before it is completed.`);
+        throw new ScoriaError(
+          'invalid-state',
+          `Attachment ${id} is ${attachment.status} and not connected; connect it before it is completed.`,
+        );
       }
       return this.markAttached(transaction, attachment, {});
     });
@@ -257,7 +267,10 @@ export class Attachments {
     });
     await this.#settle(transaction, volume);
     const { id, status } = request;
-    transaction.emit({ name: 'attachment.changed', payload: { attachmentId: id, volumeId: volume.id, projectId: volume.projectId, status } });
+    transaction.emit({
+      name: 'attachment.changed',
+      payload: { attachmentId: id, volumeId: volume.id, projectId: volume.projectId, status },
+    });
   }
 
   /** Adds an attachment as the older calls of the API do, in the caller's transaction. Returns its id. */
@@ -304,9 +317,13 @@ export class Attachments {
 function requireSettled(volume: Volume): void {
   const settled: readonly string[] = settledVolumeStatuses;
   if (settled.includes(volume.status)) return;
-  throw new ScoriaError('invalid-state', `Volume ${volume.id} is ${volume.status}; it can be attached or detached when it is ${settled.join(', ')}.`, {
-    details: { status: volume.status, allowed: settled },
-  });
+  throw new ScoriaError(
+    'invalid-state',
+    `Volume ${volume.id} is ${volume.status}; it can be attached or detached when it is ${settled.join(', ')}.`,
+    {
+      details: { status: volume.status, allowed: settled },
+    },
+  );
 }
 
 function readOnlyError(volume: Volume): ScoriaError {
@@ -314,5 +331,8 @@ function readOnlyError(volume: Volume): ScoriaError {
 }
 
 function modeConflict(volume: Volume, initiator: string): ScoriaError {
-  return new ScoriaError('conflict', `Host ${initiator} uses volume ${volume.id} in another mode already; a host has one mode for a volume.`);
+  return new ScoriaError(
+    'conflict',
+    `Host ${initiator} uses volume ${volume.id} in another mode already; a host has one mode for a volume.`,
+  );
 }

@@ -64,7 +64,8 @@ export class VolumeConnections {
   async initializeConnection(context: RequestContext, volumeId: string, connector: Connector): Promise<ConnectionInfo> {
     const attachment = await this.#outbox.transaction(async (transaction) => {
       const all = await this.#of(transaction, context, volumeId);
-      const mine = all.find((each) => each.connector?.initiator === connector.initiator) ?? all.find((each) => each.accessId === null);
+      const mine =
+        all.find((each) => each.connector?.initiator === connector.initiator) ?? all.find((each) => each.accessId === null);
       if (mine) return mine.id;
       const volume = await transaction.volumes.get(tenancyOf(context), volumeId);
       return this.#attachments.addWithin(transaction, context, volume, 'attaching', {});
@@ -79,7 +80,8 @@ export class VolumeConnections {
   async terminateConnection(context: RequestContext, volumeId: string, connector: Connector | null): Promise<void> {
     for (const attachment of await this.#ofVolume(context, volumeId)) {
       if (connector?.initiator && attachment.connector?.initiator !== connector.initiator) continue;
-      if (attachment.accessId !== null) await this.#attachments.end(context, attachment.id, { keepAttachment: !isPending(attachment) });
+      if (attachment.accessId !== null)
+        await this.#attachments.end(context, attachment.id, { keepAttachment: !isPending(attachment) });
     }
   }
 
@@ -98,8 +100,10 @@ export class VolumeConnections {
       const volume = await transaction.volumes.get(tenancyOf(context), volumeId);
       const pending = (await this.#of(transaction, context, volumeId)).find(isPending);
       const mode = request.mode ?? (volume.readOnly ? 'ro' : 'rw');
-      if (volume.readOnly && mode === 'rw') throw new ScoriaError('invalid-input', `Volume ${volumeId} is read-only; attach it with mode "ro".`);
-      const id = pending?.id ?? (await this.#attachments.addWithin(transaction, context, volume, 'attaching', { ...request, mode }));
+      if (volume.readOnly && mode === 'rw')
+        throw new ScoriaError('invalid-input', `Volume ${volumeId} is read-only; attach it with mode "ro".`);
+      const id =
+        pending?.id ?? (await this.#attachments.addWithin(transaction, context, volume, 'attaching', { ...request, mode }));
       await this.#attachments.markAttached(transaction, await transaction.attachments.get('every-project', id), {
         instanceId: request.instanceId ?? null,
         hostName: request.hostName ?? null,
@@ -110,12 +114,19 @@ export class VolumeConnections {
   }
 
   /** Ends an attachment, the only one unless it is named. Ends its connection too when that is still open. */
-  async detach(context: RequestContext, volumeId: string, request: { readonly attachmentId?: string | null | undefined } = {}): Promise<void> {
+  async detach(
+    context: RequestContext,
+    volumeId: string,
+    request: { readonly attachmentId?: string | null | undefined } = {},
+  ): Promise<void> {
     const all = await this.#ofVolume(context, volumeId);
-    const named = all.filter((each) => request.attachmentId === undefined || request.attachmentId === null || each.id === request.attachmentId);
+    const named = all.filter(
+      (each) => request.attachmentId === undefined || request.attachmentId === null || each.id === request.attachmentId,
+    );
     const [attachment, second] = named;
     if (!attachment) throw new ScoriaError('invalid-input', `Volume ${volumeId} has no such attachment.`);
-    if (second) throw new ScoriaError('invalid-input', `Volume ${volumeId} has ${named.length} attachments; name the one to detach.`);
+    if (second)
+      throw new ScoriaError('invalid-input', `Volume ${volumeId} has ${named.length} attachments; name the one to detach.`);
     await this.#attachments.delete(context, attachment.id);
   }
 

@@ -31,7 +31,11 @@ export class Events {
   }
 
   /** Calls `listener` for every event from now on. */
-  subscribe(context: RequestContext, listener: (event: StoredEvent) => void, options: { readonly allProjects?: boolean } = {}): Disposable {
+  subscribe(
+    context: RequestContext,
+    listener: (event: StoredEvent) => void,
+    options: { readonly allProjects?: boolean } = {},
+  ): Disposable {
     const tenancy = listTenancy(context, options.allProjects ?? false);
     return this.#outbox.subscribe((event) => {
       if (tenancy === 'every-project' || event.projectId === tenancy.projectId) listener(event);

@@ -1,5 +1,5 @@
 import { EventEmitter } from 'eventemitter3';
-import { type Bus, } from '../bus/bus.ts';
+import { type Bus } from '../bus/bus.ts';
 import type { Clock } from '../platform/clock.ts';
 import type { Log } from '../platform/log.ts';
 import { wired } from '../plugin/token.ts';
@@ -62,7 +62,11 @@ export class Outbox {
     const result = await this.#store.transaction(async (repositories) => {
       events.length = 0;
       after.length = 0;
-      const value = await work({ ...repositories, emit: (event) => void events.push(event), afterCommit: (fn) => void after.push(fn) });
+      const value = await work({
+        ...repositories,
+        emit: (event) => void events.push(event),
+        afterCommit: (fn) => void after.push(fn),
+      });
       if (events.length > 0) await repositories.events.append(events, this.#clock.now());
       return value;
     });

@@ -26,7 +26,9 @@ export class Messages {
   async start(): Promise<void> {
     this.#timer = this.#clock.timer(hour, () => {
       const { messages } = this.#store.reading;
-      messages.removeExpired(this.#clock.now()).catch((error: unknown) => this.#log.warn({ err: error }, 'old messages could not be removed'));
+      messages
+        .removeExpired(this.#clock.now())
+        .catch((error: unknown) => this.#log.warn({ err: error }, 'old messages could not be removed'));
       void this.start();
     });
   }

@@ -93,7 +93,9 @@ export class Execution {
     let refusal: Refusal | null = null;
     for (;;) {
       try {
-        const effect: AnyEffect | null = await this.#parts.outbox.transaction((transaction) => this.#advance(transaction, outcome, refusal));
+        const effect: AnyEffect | null = await this.#parts.outbox.transaction((transaction) =>
+          this.#advance(transaction, outcome, refusal),
+        );
         if (!effect || !this.#operation) return;
         refusal = null;
         outcome = await this.#perform(effect, this.#operation);
@@ -114,7 +116,8 @@ export class Execution {
       this.#operation ?? (await transaction.operations.lease(this.#id, this.#lease.owner, now, leaseUntil));
     if (!operation) return null;
     const definition = operationRegistry.get(operation.name);
-    if (!definition) throw new ScoriaError('internal', `Operation ${operation.id} is a ${operation.name}, which this version does not know`);
+    if (!definition)
+      throw new ScoriaError('internal', `Operation ${operation.id} is a ${operation.name}, which this version does not know`);
 
     const draft: Draft = {
       status: operation.status,

@@ -16,7 +16,17 @@ import type { OperationServices } from './services.ts';
  * Finds operations that this process may work on, takes their leases and executes them. Wake-ups of the bus make it
  * quick; a sweep of the store finds what they missed and what a dead worker left behind.
  */
-@wired(tokens.Store, tokens.Outbox, tokens.Bus, tokens.Clock, tokens.Random, tokens.Log, tokens.OperationServices, tokens.Backends, tokens.WorkerSettings)
+@wired(
+  tokens.Store,
+  tokens.Outbox,
+  tokens.Bus,
+  tokens.Clock,
+  tokens.Random,
+  tokens.Log,
+  tokens.OperationServices,
+  tokens.Backends,
+  tokens.WorkerSettings,
+)
 export class OperationWorker {
   readonly #store: Store;
   readonly #outbox: Outbox;
@@ -116,7 +126,10 @@ export class OperationWorker {
     } catch (error) {
       if (error instanceof LeaseLost || error instanceof Shutdown) return;
       // The lease runs out and the sweep takes the operation up again.
-      this.#log.error({ err: ScoriaError.from(error), operationId: id }, 'an operation could not be driven on; it is tried again');
+      this.#log.error(
+        { err: ScoriaError.from(error), operationId: id },
+        'an operation could not be driven on; it is tried again',
+      );
     }
   }
 

@@ -22,7 +22,12 @@ export interface ServedBackend extends ConfiguredBackend {
 
 /** A placement in the words of the driver contract. */
 export function backendObject(placement: Placement): BackendObject {
-  return { placementId: placement.id, pool: placement.pool, backendRef: placement.backendRef, size: placement.size ?? placement.claimed };
+  return {
+    placementId: placement.id,
+    pool: placement.pool,
+    backendRef: placement.backendRef,
+    size: placement.size ?? placement.claimed,
+  };
 }
 
 /**
@@ -88,7 +93,8 @@ export class Backends {
   /** `backend-unavailable` when the backend is out of order or served by another process. */
   get(id: string): ServedBackend {
     const backend = this.#served.get(id);
-    if (!backend) throw new ScoriaError('backend-unavailable', `Backend ${id} is not in service here.`, { details: { backendId: id } });
+    if (!backend)
+      throw new ScoriaError('backend-unavailable', `Backend ${id} is not in service here.`, { details: { backendId: id } });
     return backend;
   }
 
@@ -163,17 +169,42 @@ export class Backends {
       if (this.#stopping.signal.aborted) return;
       this.#log.error({ err: fault, backend: name }, 'backend out of service; it is tried again');
       if (known) this.#served.delete(known.id);
-      const row = known?.id ?? (await this.#store.reading.backends.list()).find((each) => each.name === name && each.host === this.#settings.host)?.id;
-      if (row) await this.#write(configured, row, [], fault.message).catch((failure: unknown) => this.#log.error({ err: failure }, 'a fault could not be noted'));
+      const row =
+        known?.id ??
+        (await this.#store.reading.backends.list()).find((each) => each.name === name && each.host === this.#settings.host)?.id;
+      if (row)
+        await this.#write(configured, row, [], fault.message).catch((failure: unknown) =>
+          this.#log.error({ err: failure }, 'a fault could not be noted'),
+        );
     }
   }
 
-  async #write(configured: ConfiguredBackend, id: string, pools: Awaited<ReturnType<ConfiguredBackend['driver']['pools']>>, fault: string | null): Promise<void> {
+  async #write(
+    configured: ConfiguredBackend,
+    id: string,
+    pools: Awaited<ReturnType<ConfiguredBackend['driver']['pools']>>,
+    fault: string | null,
+  ): Promise<void> {
     await this.#store.transaction(async ({ backends, services }) => {
       const reportedAt = this.#clock.now();
       const { name, availabilityZone, driverCapabilities } = configured;
-      await backends.report({ id, name, host: this.#settings.host, availabilityZone, driverCapabilities, pools, reportedAt, fault });
-      if (fault === null) await services.beat({ binary: 'cinder-volume', host: `${this.#settings.host}@${name}`, availabilityZone, seenAt: reportedAt });
+      await backends.report({
+        id,
+        name,
+        host: this.#settings.host,
+        availabilityZone,
+        driverCapabilities,
+        pools,
+        reportedAt,
+        fault,
+      });
+      if (fault === null)
+        await services.beat({
+          binary: 'cinder-volume',
+          host: `${this.#settings.host}@${name}`,
+          availabilityZone,
+          seenAt: reportedAt,
+        });
     });
   }
 
@@ -191,7 +222,10 @@ export class Backends {
     const open = all.filter((access) => access.state === 'open');
     for (const [index, result] of (await Promise.allSettled(open.map(publish))).entries()) {
       if (result.status === 'rejected') {
-        this.#log.error({ err: ScoriaError.from(result.reason), accessId: open[index]?.id }, 'an access could not be published again');
+        this.#log.error(
+          { err: ScoriaError.from(result.reason), accessId: open[index]?.id },
+          'an access could not be published again',
+        );
       }
     }
     const wanted = new Set(all.map((access) => access.id));

@@ -11,7 +11,9 @@ export interface Living {
 }
 
 const isLiving = (thing: unknown): thing is Living =>
-  typeof thing === 'object' && thing !== null && (('start' in thing && typeof thing.start === 'function') || ('stop' in thing && typeof thing.stop === 'function'));
+  typeof thing === 'object' &&
+  thing !== null &&
+  (('start' in thing && typeof thing.start === 'function') || ('stop' in thing && typeof thing.stop === 'function'));
 
 /**
  * What one instance of Scoria consists of: values and classes by token, in a container of its own. Built in three
@@ -57,7 +59,8 @@ export class Assembly {
       }
     }
     for (const needed of roots) if (!this.#provides(needed)) faults.push(`${name(needed)} is asked for, and nobody provides it`);
-    for (const token of [...this.#classes.keys(), ...this.#values]) if (!used.has(token)) faults.push(`${name(token)} is provided, and nobody uses it`);
+    for (const token of [...this.#classes.keys(), ...this.#values])
+      if (!used.has(token)) faults.push(`${name(token)} is provided, and nobody uses it`);
     const cycle = this.#cycle();
     if (cycle) faults.push(`these need each other in a circle: ${cycle.map(name).join(' → ')}`);
     if (faults.length > 0) throw new Error(`The assembly is faulty:\n  ${faults.join('\n  ')}`);
@@ -76,7 +79,7 @@ export class Assembly {
 
   /** Stops in reverse order, each within `deadline` milliseconds; a failure is logged and does not keep the others from stopping. */
   async stop(clock: Clock, log: Log, deadline: number): Promise<void> {
-    const started = this.#started.reverse();
+    const started = this.#started.toReversed();
     this.#started = [];
     for (const { name: what, thing } of started) {
       try {

@@ -48,12 +48,19 @@ export class ConfigurationFaults extends Error {
 /** Makes the `invalid-configuration` error of some faults. */
 export function configurationError(faults: readonly ConfigurationFault[]): ScoriaError {
   const cause = new ConfigurationFaults(faults);
-  return new ScoriaError('invalid-configuration', `The configuration has ${faults.length} fault${faults.length === 1 ? '' : 's'}:\n${cause.message}`, { cause });
+  return new ScoriaError(
+    'invalid-configuration',
+    `The configuration has ${faults.length} fault${faults.length === 1 ? '' : 's'}:\n${cause.message}`,
+    { cause },
+  );
 }
 
 /** Says of every issue that zod found where it is and what. */
 export function zodFaults(error: z.ZodError, path: readonly (string | number)[]): ConfigurationFault[] {
-  return error.issues.map((issue) => ({ path: [...path, ...issue.path.map((key) => (typeof key === 'symbol' ? String(key) : key))], message: issue.message }));
+  return error.issues.map((issue) => ({
+    path: [...path, ...issue.path.map((key) => (typeof key === 'symbol' ? String(key) : key))],
+    message: issue.message,
+  }));
 }
 
 /** What plug-ins are made with, besides their own configuration. */
@@ -97,21 +104,35 @@ export function makePlugins(configuration: PluginConfiguration, surroundings: Pl
   const transports = new Map<string, { name: string; transport: PluginKinds['transport']; locators: readonly string[] }>();
   for (const [name, entry] of Object.entries(configuration.transports ?? {})) {
     const made = make('transport', name, entry, ['transports', name]);
-    if (made) transports.set(name, { name, transport: guardTransport(made.made, guard(`transport ${name}`, 'transport-failed')), locators: made.made.reaches });
+    if (made)
+      transports.set(name, {
+        name,
+        transport: guardTransport(made.made, guard(`transport ${name}`, 'transport-failed')),
+        locators: made.made.reaches,
+      });
   }
 
   const backends: ConfiguredBackend[] = [];
   for (const [name, entry] of Object.entries(configuration.backends)) {
     const path = ['backends', name];
-    if (!namePattern.test(name)) fault(path, `a backend's name is 1 to 63 letters, digits, dots, underscores or hyphens, and begins with a letter or digit`);
+    if (!namePattern.test(name))
+      fault(path, `a backend's name is 1 to 63 letters, digits, dots, underscores or hyphens, and begins with a letter or digit`);
     const made = make('driver', name, entry, path);
     const known = entry.transport === undefined || entry.transport in (configuration.transports ?? {});
-    if (!known) fault([...path, 'transport'], `there is no transport ${entry.transport}; transports are: ${Object.keys(configuration.transports ?? {}).join(', ') || 'none'}`);
+    if (!known)
+      fault(
+        [...path, 'transport'],
+        `there is no transport ${entry.transport}; transports are: ${Object.keys(configuration.transports ?? {}).join(', ') || 'none'}`,
+      );
     if (!made) continue;
-    for (const lack of lackingCapabilities(made.plugin.name, made.plugin.capabilities, made.made)) fault([...path, 'plugin'], lack);
+    for (const lack of lackingCapabilities(made.plugin.name, made.plugin.capabilities, made.made))
+      fault([...path, 'plugin'], lack);
     const transport = entry.transport === undefined ? undefined : transports.get(entry.transport);
     if (transport && !transport.locators.includes(made.plugin.locates)) {
-      fault([...path, 'transport'], `${entry.transport} opens ${transport.locators.join(', ')}, while ${made.plugin.name} gives ${made.plugin.locates}`);
+      fault(
+        [...path, 'transport'],
+        `${entry.transport} opens ${transport.locators.join(', ')}, while ${made.plugin.name} gives ${made.plugin.locates}`,
+      );
     }
     backends.push({
       name,
@@ -137,18 +158,25 @@ export function makePlugins(configuration: PluginConfiguration, surroundings: Pl
     [weighers, 'weighers'],
   ] as const) {
     list.forEach((each, index) => {
-      if (list.findIndex((other) => other.name === each.name) !== index) fault(['scheduler', kind, index], `${each.name} stands here twice`);
+      if (list.findIndex((other) => other.name === each.name) !== index)
+        fault(['scheduler', kind, index], `${each.name} stands here twice`);
     });
   }
 
   if (faults.length > 0) throw configurationError(faults);
-  return { backends, transports: [...transports.values()].map(({ name, transport }) => ({ name, transport })), filters, weighers };
+  return {
+    backends,
+    transports: [...transports.values()].map(({ name, transport }) => ({ name, transport })),
+    filters,
+    weighers,
+  };
 }
 
 /** The plug-in, or what keeps the value from being one of that kind. */
 function checkPlugin<K extends PluginKind>(kind: K, value: unknown): Plugin<K> | string {
   if (!isPlugin(value)) return 'this is no plug-in: its package must export by default what definePlugin() returned';
-  if (semver.validRange(value.api) === null) return `${value.name} declares the contract range "${value.api}", which is no semver range`;
+  if (semver.validRange(value.api) === null)
+    return `${value.name} declares the contract range "${value.api}", which is no semver range`;
   if (!semver.satisfies(contractVersion, value.api)) {
     return `${value.name} was built for version ${value.api} of the contracts, this is ${contractVersion}: install a version of ${value.name} that fits`;
   }
@@ -161,6 +189,10 @@ function lackingCapabilities(name: string, declared: readonly DriverCapability[]
     const method = capabilityMethods[capability];
     const has = typeof driver[method] === 'function';
     if (declared.includes(capability) === has) return [];
-    return [has ? `${name} has ${method}() but does not declare "${capability}"` : `${name} declares "${capability}" but has no ${method}()`];
+    return [
+      has
+        ? `${name} has ${method}() but does not declare "${capability}"`
+        : `${name} declares "${capability}" but has no ${method}()`,
+    ];
   });
 }

@@ -73,7 +73,8 @@ export class Guard {
       return await given;
     } catch (error) {
       const failure = this.#coded(verb, error);
-      if (failure.code !== 'cancelled') this.#log.warn({ err: failure, verb, objects: rule.objects }, `${this.#name}: ${verb} failed`);
+      if (failure.code !== 'cancelled')
+        this.#log.warn({ err: failure, verb, objects: rule.objects }, `${this.#name}: ${verb} failed`);
       throw failure;
     } finally {
       timer?.[Symbol.dispose]();

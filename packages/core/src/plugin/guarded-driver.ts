@@ -19,7 +19,9 @@ const ids = (...objects: BackendObject[]) => objects.map((object) => object.plac
 export function guardDriver(driver: AnyVolumeDriver, guard: Guard): AnyVolumeDriver {
   const run = <T>(verb: string, patience: number, objects: string[], call: PluginCall, work: (call: PluginCall) => Promise<T>) =>
     guard.call(verb, { patience, objects }, call, work);
-  const guarded: VolumeDriver & { -readonly [Key in keyof (CloneSupport & CreateFromSnapshotSupport & RevertSupport)]?: AnyVolumeDriver[Key] } = {
+  const guarded: VolumeDriver & {
+    -readonly [Key in keyof (CloneSupport & CreateFromSnapshotSupport & RevertSupport)]?: AnyVolumeDriver[Key];
+  } = {
     check: (call) => run('check', quick, [], call, (inner) => driver.check(inner)),
     pools: (call) => run('pools', quick, [], call, (inner) => driver.pools(inner)),
     create: (request, call) => run('create', quick, ids(request), call, (inner) => driver.create(request, inner)),
@@ -39,7 +41,9 @@ export function guardDriver(driver: AnyVolumeDriver, guard: Guard): AnyVolumeDri
   }
   if (createFromSnapshot) {
     guarded.createFromSnapshot = (target, snapshot, call) =>
-      run('createFromSnapshot', long, ids(target, snapshot), call, (inner) => createFromSnapshot.call(driver, target, snapshot, inner));
+      run('createFromSnapshot', long, ids(target, snapshot), call, (inner) =>
+        createFromSnapshot.call(driver, target, snapshot, inner),
+      );
   }
   if (revert) {
     guarded.revert = (volume, snapshot, call) =>

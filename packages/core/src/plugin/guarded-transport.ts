@@ -21,7 +21,8 @@ export function guardTransport(transport: Transport, guard: Guard): Transport {
       guard.call('resize', { patience: quick, objects: [volumeId] }, call, (inner) => transport.resize(volumeId, inner)),
     hold: (volumeId, ms, call) =>
       guard.call('hold', { patience: quick, objects: [] }, call, (inner) => transport.hold(volumeId, ms, inner)),
-    release: (token, call) => guard.call('release', { patience: quick, objects: [] }, call, (inner) => transport.release(token, inner)),
+    release: (token, call) =>
+      guard.call('release', { patience: quick, objects: [] }, call, (inner) => transport.release(token, inner)),
     copy: (volumeId, source, target, call) =>
       guard.call('copy', { patience: long, objects: [] }, call, (inner) => transport.copy(volumeId, source, target, inner)),
     connectionInfo: (request) => transport.connectionInfo(request),

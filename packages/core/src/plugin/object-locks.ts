@@ -4,7 +4,7 @@ export class ObjectLocks {
 
   /** Runs `work` when every earlier work of these keys has settled. Keys are taken in sorted order, so two callers cannot block each other. */
   async run<T>(keys: readonly string[], work: () => Promise<T>): Promise<T> {
-    const sorted = [...new Set(keys)].sort();
+    const sorted = [...new Set(keys)].toSorted();
     const before = Promise.all(sorted.map((key) => this.#tails.get(key)));
     const { promise: tail, resolve: release } = Promise.withResolvers<void>();
     // All keys are claimed in one turn: nobody can come between.

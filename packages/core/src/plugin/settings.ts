@@ -1,3 +1,4 @@
+import type { NewVolumeType } from '../volume-type/volume-types.ts';
 import type { OperationRole } from '../operation/operation.ts';
 
 /** How operations are worked on. Times are milliseconds. */
@@ -23,6 +24,8 @@ export interface Settings {
   readonly availabilityZone: string;
   /** Name of the volume type of a volume that asks for none. */
   readonly defaultVolumeType: string;
+  /** Volume types made in a store that has none yet. */
+  readonly firstVolumeTypes: readonly NewVolumeType[];
   /** Time between two reports of a backend, ms. */
   readonly reportInterval: number;
 }

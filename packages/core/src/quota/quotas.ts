@@ -89,7 +89,10 @@ export class Quotas {
     const gigabytes = demand.bytes / gibibyte;
     const perVolume = limits['per_volume_gigabytes'] ?? -1;
     if (demand.volumeBytes !== undefined && perVolume >= 0 && demand.volumeBytes / gibibyte > perVolume) {
-      throw new ScoriaError('quota-exceeded', `A volume of ${demand.volumeBytes / gibibyte} GiB exceeds the limit of ${perVolume} GiB a volume.`);
+      throw new ScoriaError(
+        'quota-exceeded',
+        `A volume of ${demand.volumeBytes / gibibyte} GiB exceeds the limit of ${perVolume} GiB a volume.`,
+      );
     }
     for (const suffix of ['', `_${type.name}`]) {
       for (const [resource, wanted] of [
@@ -100,16 +103,24 @@ export class Quotas {
         const limit = limits[resource + suffix] ?? -1;
         const inUse = used(resource + suffix, [type]);
         if (wanted > 0 && limit >= 0 && inUse + wanted > limit) {
-          throw new ScoriaError('quota-exceeded', `The quota of ${resource}${suffix} is ${limit}, ${inUse} are in use, and ${wanted} more were asked for.`, {
-            details: { resource: resource + suffix, limit, inUse, wanted },
-          });
+          throw new ScoriaError(
+            'quota-exceeded',
+            `The quota of ${resource}${suffix} is ${limit}, ${inUse} are in use, and ${wanted} more were asked for.`,
+            {
+              details: { resource: resource + suffix, limit, inUse, wanted },
+            },
+          );
         }
       }
     }
   }
 
   async #limits(repositories: Repositories, projectId: string): Promise<QuotaLimits> {
-    return { ...builtinQuotaLimits, ...(await repositories.quotas.ofClass(defaultClass)), ...(await repositories.quotas.ofProject(projectId)) };
+    return {
+      ...builtinQuotaLimits,
+      ...(await repositories.quotas.ofClass(defaultClass)),
+      ...(await repositories.quotas.ofProject(projectId)),
+    };
   }
 
   /** A function that tells the use of a resource by name, as {@link QuotaLimits} has it. */
@@ -118,7 +129,12 @@ export class Quotas {
     const snapshots = await repositories.snapshots.usage(projectId);
     const growing = await repositories.operations.list(
       { projectId },
-      { where: [{ field: 'name', op: 'eq', value: extendVolume.name }, { field: 'status', op: 'in', value: ['running', 'compensating'] }] },
+      {
+        where: [
+          { field: 'name', op: 'eq', value: extendVolume.name },
+          { field: 'status', op: 'in', value: ['running', 'compensating'] },
+        ],
+      },
     );
     // An extend takes its quota when it is accepted, its volume has the size only when it is done.
     const growth = growing.reduce((sum, { input }) => {
@@ -126,10 +142,14 @@ export class Quotas {
       return sum + size - from;
     }, 0);
     return (resource: string, types: readonly { readonly id: string; readonly name: string }[]): number => {
-      const type = types.find(({ name }) => resource.endsWith(`_${name}`) && perType.some((each) => resource === `${each}_${name}`));
-      const of = <Row extends { readonly volumeTypeId: string }>(rows: readonly Row[]) => (type ? rows.filter((row) => row.volumeTypeId === type.id) : rows);
+      const type = types.find(
+        ({ name }) => resource.endsWith(`_${name}`) && perType.some((each) => resource === `${each}_${name}`),
+      );
+      const of = <Row extends { readonly volumeTypeId: string }>(rows: readonly Row[]) =>
+        type ? rows.filter((row) => row.volumeTypeId === type.id) : rows;
       const what = type ? resource.slice(0, -type.name.length - 1) : resource;
-      const sum = (rows: readonly { readonly count: number; readonly bytes: number }[], key: 'count' | 'bytes') => rows.reduce((total, row) => total + row[key], 0);
+      const sum = (rows: readonly { readonly count: number; readonly bytes: number }[], key: 'count' | 'bytes') =>
+        rows.reduce((total, row) => total + row[key], 0);
       if (what === 'volumes') return sum(of(volumes), 'count');
       if (what === 'snapshots') return sum(of(snapshots), 'count');
       if (what === 'gigabytes') return (sum(of(volumes), 'bytes') + sum(of(snapshots), 'bytes') + (type ? 0 : growth)) / gibibyte;
@@ -139,11 +159,17 @@ export class Quotas {
 
   async #check(repositories: Repositories, limits: QuotaLimits): Promise<void> {
     const types = await repositories.volumeTypes.list('every-project', {});
-    const known = new Set([...Object.keys(builtinQuotaLimits), ...types.flatMap(({ name }) => perType.map((resource) => `${resource}_${name}`))]);
+    const known = new Set([
+      ...Object.keys(builtinQuotaLimits),
+      ...types.flatMap(({ name }) => perType.map((resource) => `${resource}_${name}`)),
+    ]);
     for (const [resource, limit] of Object.entries(limits)) {
       if (!known.has(resource)) throw new ScoriaError('invalid-input', `There is no quota of "${resource}".`);
       if (!Number.isInteger(limit) || limit < -1 || limit > 2 ** 31 - 1) {
-        throw new ScoriaError('invalid-input', `The quota of ${resource} must be an integer from -1 (no limit) to 2147483647, not ${limit}.`);
+        throw new ScoriaError(
+          'invalid-input',
+          `The quota of ${resource} must be an integer from -1 (no limit) to 2147483647, not ${limit}.`,
+        );
       }
     }
   }

@@ -44,7 +44,11 @@ export class Scheduler {
   }
 
   /** Judges every pool, or the one that `only` names. */
-  async explain(repositories: Repositories, request: PlacementRequest, only?: { readonly backendId: string; readonly pool?: string }): Promise<Explanation> {
+  async explain(
+    repositories: Repositories,
+    request: PlacementRequest,
+    only?: { readonly backendId: string; readonly pool?: string },
+  ): Promise<Explanation> {
     const [backends, claims] = [await repositories.backends.list(), await repositories.placements.claims()];
     const refused: Refusal[] = [];
     const accepted: Candidate[] = [];
@@ -62,22 +66,35 @@ export class Scheduler {
         else accepted.push({ backendId: backend.id, state });
       }
     }
-    const weights = this.#weights(accepted.map((candidate) => candidate.state), request);
+    const weights = this.#weights(
+      accepted.map((candidate) => candidate.state),
+      request,
+    );
     return {
-      accepted: accepted.map((candidate, index) => ({ ...candidate, weight: weights[index] ?? 0 })).sort((a, b) => b.weight - a.weight),
+      accepted: accepted
+        .map((candidate, index) => ({ ...candidate, weight: weights[index] ?? 0 }))
+        .toSorted((a, b) => b.weight - a.weight),
       refused,
     };
   }
 
   /** The best pool. `no-valid-backend` tells, pool by pool, who said no and why. */
-  async choose(repositories: Repositories, request: PlacementRequest, only?: { readonly backendId: string; readonly pool?: string }): Promise<Candidate> {
+  async choose(
+    repositories: Repositories,
+    request: PlacementRequest,
+    only?: { readonly backendId: string; readonly pool?: string },
+  ): Promise<Candidate> {
     const { accepted, refused } = await this.explain(repositories, request, only);
     const best = accepted[0];
     if (best) return best;
     const reasons = refused.map((each) => `${each.pool}: ${each.reason} (${each.by})`);
-    throw new ScoriaError('no-valid-backend', `No pool can take this volume. ${reasons.join('; ') || 'There is no pool at all: no backend has reported yet'}.`, {
-      details: { refused },
-    });
+    throw new ScoriaError(
+      'no-valid-backend',
+      `No pool can take this volume. ${reasons.join('; ') || 'There is no pool at all: no backend has reported yet'}.`,
+      {
+        details: { refused },
+      },
+    );
   }
 
   #outage(backend: Backend): string | null {

@@ -31,7 +31,9 @@ export class Services {
     if (!this.#scheduling) return;
     const { host, availabilityZone } = this.#settings;
     const beat = () =>
-      this.#store.transaction(({ services }) => services.beat({ binary: 'cinder-scheduler', host, availabilityZone, seenAt: this.#clock.now() }));
+      this.#store.transaction(({ services }) =>
+        services.beat({ binary: 'cinder-scheduler', host, availabilityZone, seenAt: this.#clock.now() }),
+      );
     const again = () => {
       this.#timer = this.#clock.timer(this.#settings.reportInterval, () => {
         beat()
@@ -51,17 +53,27 @@ export class Services {
     requireAdmin(context, 'see the services');
     const now = this.#clock.now();
     const services = await this.#store.reading.services.list();
-    return services.map((service) => ({ ...service, state: now - service.seenAt > 6 * this.#settings.reportInterval ? 'down' : 'up' }));
+    return services.map((service) => ({
+      ...service,
+      state: now - service.seenAt > 6 * this.#settings.reportInterval ? 'down' : 'up',
+    }));
   }
 
   /** `not-found` when there is no such service. */
-  async setEnabled(context: RequestContext, binary: string, host: string, enabled: boolean, reason: string | null = null): Promise<Service> {
+  async setEnabled(
+    context: RequestContext,
+    binary: string,
+    host: string,
+    enabled: boolean,
+    reason: string | null = null,
+  ): Promise<Service> {
     requireAdmin(context, 'enable or disable services');
     return this.#store.transaction(async ({ services, backends }) => {
       const service = await services.setEnabled(binary, host, enabled, enabled ? null : reason);
       const [, label] = host.split('@');
       for (const backend of await backends.list()) {
-        if (backend.name === label && host.startsWith(`${backend.host}@`)) await backends.setEnabled(backend.id, enabled, enabled ? null : reason);
+        if (backend.name === label && host.startsWith(`${backend.host}@`))
+          await backends.setEnabled(backend.id, enabled, enabled ? null : reason);
       }
       if (binary === 'cinder-scheduler' && !enabled) throw new ScoriaError('not-supported', 'The scheduler cannot be disabled.');
       return service;

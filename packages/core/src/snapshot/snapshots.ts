@@ -61,16 +61,23 @@ export class Snapshots {
   }
 
   /** Accepts a new snapshot; its status goes from `creating` to `available`, or to `error` with a user message that tells why. */
-  async create(context: RequestContext, request: NewSnapshot): Promise<{ readonly snapshot: Snapshot; readonly operationId: string }> {
+  async create(
+    context: RequestContext,
+    request: NewSnapshot,
+  ): Promise<{ readonly snapshot: Snapshot; readonly operationId: string }> {
     checkMetadata(request.metadata ?? {});
     const id = this.#random.uuid();
     const operationId = await this.#outbox.transaction(async (transaction) => {
       const volume = await transaction.volumes.get(tenancyOf(context), request.volumeId);
       const allowed = request.force ? ['available', 'in-use'] : ['available'];
       if (!allowed.includes(volume.status) || volume.placementId === null) {
-        throw new ScoriaError('invalid-state', `Volume ${volume.id} is ${volume.status}; it must be ${allowed.join(' or ')} for a snapshot${request.force ? '' : ', or "force" must be given'}.`, {
-          details: { status: volume.status, allowed },
-        });
+        throw new ScoriaError(
+          'invalid-state',
+          `Volume ${volume.id} is ${volume.status}; it must be ${allowed.join(' or ')} for a snapshot${request.force ? '' : ', or "force" must be given'}.`,
+          {
+            details: { status: volume.status, allowed },
+          },
+        );
       }
       const { projectId, volumeTypeId, size } = volume;
       await this.#quotas.require(transaction, projectId, { snapshots: 1, bytes: size, volumeTypeId });
@@ -89,7 +96,10 @@ export class Snapshots {
         createdAt: this.#clock.now(),
         updatedAt: null,
       });
-      transaction.emit({ name: 'snapshot.changed', payload: { snapshotId: id, volumeId: volume.id, projectId, status: 'creating' } });
+      transaction.emit({
+        name: 'snapshot.changed',
+        payload: { snapshotId: id, volumeId: volume.id, projectId, status: 'creating' },
+      });
       const { extraSpecs } = await transaction.volumeTypes.get('every-project', volumeTypeId);
       return this.#operations.begin(transaction, createSnapshot, context, {
         input: { snapshotId: id, volumeId: volume.id, volumePlacementId: volume.placementId, size, extraSpecs },
@@ -147,7 +157,11 @@ export class Snapshots {
   }
 
   /** Deletes a snapshot. `force` (administrators) also takes one whose state would not allow it. */
-  async delete(context: RequestContext, id: string, options: { readonly force?: boolean } = {}): Promise<{ readonly operationId: string }> {
+  async delete(
+    context: RequestContext,
+    id: string,
+    options: { readonly force?: boolean } = {},
+  ): Promise<{ readonly operationId: string }> {
     if (options.force && !context.isAdmin) throw new ScoriaError('not-permitted', 'Only an administrator may force a deletion.');
     const operationId = await this.#outbox.transaction(async (transaction) => {
       const snapshot = await transaction.snapshots.get(tenancyOf(context), id);

@@ -74,6 +74,7 @@ export async function createBlockStorage(options: BlockStorageOptions): Promise<
     host: hostname(),
     availabilityZone: 'nova',
     defaultVolumeType: '__DEFAULT__',
+    firstVolumeTypes: [],
     reportInterval: 10_000,
     ...options.settings,
   };

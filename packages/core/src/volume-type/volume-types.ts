@@ -34,11 +34,14 @@ export class VolumeTypes {
     this.#settings = settings;
   }
 
-  /** Sees to it that the default type exists. */
+  /** Makes the first types in a new store, and sees to it that the default type exists. */
   async start(): Promise<void> {
-    const name = this.#settings.defaultVolumeType;
-    const types = await this.#store.reading.volumeTypes.list('every-project', { where: [{ field: 'name', op: 'eq', value: name }] });
-    if (types.length === 0) await this.#insert({ name, description: 'Default volume type' });
+    const { firstVolumeTypes, defaultVolumeType } = this.#settings;
+    const names = (await this.#store.reading.volumeTypes.list('every-project', {})).map(({ name }) => name);
+    if (names.length === 0) {
+      for (const type of firstVolumeTypes) names.push((await this.#insert(type)).name);
+    }
+    if (!names.includes(defaultVolumeType)) await this.#insert({ name: defaultVolumeType, description: 'Default volume type' });
   }
 
   async create(context: RequestContext, request: NewVolumeType): Promise<VolumeType> {
@@ -63,11 +66,19 @@ export class VolumeTypes {
   async update(
     context: RequestContext,
     id: string,
-    patch: { readonly name?: string | undefined; readonly description?: string | null | undefined; readonly isPublic?: boolean | undefined },
+    patch: {
+      readonly name?: string | undefined;
+      readonly description?: string | null | undefined;
+      readonly isPublic?: boolean | undefined;
+    },
   ): Promise<VolumeType> {
     requireAdmin(context, 'change volume types');
     const { name, description, isPublic } = patch;
-    const changed = { ...(name !== undefined && { name }), ...(description !== undefined && { description }), ...(isPublic !== undefined && { isPublic }) };
+    const changed = {
+      ...(name !== undefined && { name }),
+      ...(description !== undefined && { description }),
+      ...(isPublic !== undefined && { isPublic }),
+    };
     return this.#store.transaction(async ({ volumeTypes }) => {
       const present = await volumeTypes.get('every-project', id);
       if (name !== undefined && name !== present.name && present.name === this.#settings.defaultVolumeType) {
@@ -82,7 +93,8 @@ export class VolumeTypes {
     requireAdmin(context, 'delete volume types');
     await this.#store.transaction(async ({ volumeTypes }) => {
       const type = await volumeTypes.get('every-project', id);
-      if (type.name === this.#settings.defaultVolumeType) throw new ScoriaError('conflict', `Type ${type.name} is the default type and cannot be deleted.`);
+      if (type.name === this.#settings.defaultVolumeType)
+        throw new ScoriaError('conflict', `Type ${type.name} is the default type and cannot be deleted.`);
       await volumeTypes.remove(id);
     });
   }

@@ -54,7 +54,11 @@ export const createVolume = defineOperation<Input, State>({
       role: 'scheduler',
       async run(transaction, { input, services, now }) {
         const source = input.source ? await transaction.placements.get(input.source.placementId) : null;
-        const { backendId, state: pool } = await services.scheduler.choose(transaction, input, source ? { backendId: source.backendId } : undefined);
+        const { backendId, state: pool } = await services.scheduler.choose(
+          transaction,
+          input,
+          source ? { backendId: source.backendId } : undefined,
+        );
         const placementId = services.random.uuid();
         await transaction.placements.insert({
           id: placementId,
@@ -126,7 +130,9 @@ export const createVolume = defineOperation<Input, State>({
       when: (state, input) => state.made !== undefined && state.made.size < input.size,
       async run(context) {
         const { input, state, services } = context;
-        const { size } = await services.backends.get(state.backendId ?? '').driver.extend(await target(context), input.size, context);
+        const { size } = await services.backends
+          .get(state.backendId ?? '')
+          .driver.extend(await target(context), input.size, context);
         return state.made ? { made: { ...state.made, size } } : {};
       },
     },

@@ -19,7 +19,11 @@ type Input = z.infer<typeof inputSchema>;
 const stateSchema = z.object({ backendId: z.string().optional(), realSize: z.number().optional() });
 type State = z.infer<typeof stateSchema>;
 
-async function settle(transaction: Transaction, { input, operation, now }: StepContext<Input, State>, size: number): Promise<void> {
+async function settle(
+  transaction: Transaction,
+  { input, operation, now }: StepContext<Input, State>,
+  size: number,
+): Promise<void> {
   const status = settledStatus(await transaction.attachments.ofVolumes([input.volumeId]));
   await transaction.volumes.transition('every-project', input.volumeId, 'extendEnded', now, { to: status, patch: { size } });
   transaction.emit({ name: 'volume.changed', payload: { volumeId: input.volumeId, projectId: operation.projectId, status } });
@@ -60,7 +64,8 @@ export const extendVolume = defineOperation<Input, State>({
       kind: 'effect',
       name: 'tell-initiators',
       role: 'volume',
-      run: async (context) => context.services.backends.get(context.state.backendId ?? '').transport?.resize(context.input.volumeId, context),
+      run: async (context) =>
+        context.services.backends.get(context.state.backendId ?? '').transport?.resize(context.input.volumeId, context),
     },
     {
       kind: 'transaction',

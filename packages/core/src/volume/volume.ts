@@ -15,7 +15,13 @@ export type VolumeStatus =
   | 'error_deleting';
 
 /** Statuses that follow from the attachments alone, while nothing else is done to the volume. */
-export const settledVolumeStatuses = ['available', 'reserved', 'attaching', 'in-use', 'detaching'] as const satisfies VolumeStatus[];
+export const settledVolumeStatuses = [
+  'available',
+  'reserved',
+  'attaching',
+  'in-use',
+  'detaching',
+] as const satisfies VolumeStatus[];
 /** See {@link settledVolumeStatuses}. */
 export type SettledVolumeStatus = (typeof settledVolumeStatuses)[number];
 

@@ -60,7 +60,15 @@ export class Volumes {
   readonly #clock: Clock;
   readonly #random: Random;
 
-  constructor(store: Store, outbox: Outbox, operations: Operations, quotas: Quotas, settings: Settings, clock: Clock, random: Random) {
+  constructor(
+    store: Store,
+    outbox: Outbox,
+    operations: Operations,
+    quotas: Quotas,
+    settings: Settings,
+    clock: Clock,
+    random: Random,
+  ) {
     this.#store = store;
     this.#outbox = outbox;
     this.#operations = operations;
@@ -99,7 +107,10 @@ export class Volumes {
       const size = request.size ?? source?.size;
       if (size === undefined) throw new ScoriaError('invalid-input', 'The size of the volume is missing.');
       if (source && size < source.size) {
-        throw new ScoriaError('invalid-input', `The volume would have ${size} bytes, less than the ${source.size} bytes of ${source.kind} ${source.id}.`);
+        throw new ScoriaError(
+          'invalid-input',
+          `The volume would have ${size} bytes, less than the ${source.size} bytes of ${source.kind} ${source.id}.`,
+        );
       }
       const type = request.volumeType
         ? await transaction.volumeTypes.resolve(tenancyOf(context), request.volumeType)
@@ -140,7 +151,10 @@ export class Volumes {
         },
         resourceKind: 'volume',
         resourceId: id,
-        uses: [{ kind: 'volume', id, mode: 'change' }, ...(source ? [{ kind: source.kind, id: source.id, mode: 'read' } as const] : [])],
+        uses: [
+          { kind: 'volume', id, mode: 'change' },
+          ...(source ? [{ kind: source.kind, id: source.id, mode: 'read' } as const] : []),
+        ],
         backendId: null,
         projectId,
       });
@@ -196,7 +210,10 @@ export class Volumes {
   async setReadOnly(context: RequestContext, id: string, readOnly: boolean): Promise<Volume> {
     return this.#patch(context, id, (volume) => {
       if (volume.status !== 'available') {
-        throw new ScoriaError('invalid-state', `Volume ${id} is ${volume.status}; its access mode can be changed when it is available.`);
+        throw new ScoriaError(
+          'invalid-state',
+          `Volume ${id} is ${volume.status}; its access mode can be changed when it is available.`,
+        );
       }
       return { readOnly };
     });
@@ -208,7 +225,10 @@ export class Volumes {
       const now = this.#clock.now();
       const volume = await transaction.volumes.get(tenancyOf(context), id);
       if (size <= volume.size) {
-        throw new ScoriaError('invalid-input', `Volume ${id} has ${volume.size} bytes; its new size must be larger, not ${size}.`);
+        throw new ScoriaError(
+          'invalid-input',
+          `Volume ${id} has ${volume.size} bytes; its new size must be larger, not ${size}.`,
+        );
       }
       await transaction.volumes.transition('every-project', id, 'extend', now);
       await this.#quotas.require(transaction, volume.projectId, {
@@ -244,10 +264,16 @@ export class Volumes {
       const snapshot = await transaction.snapshots.get(tenancyOf(context), snapshotId);
       if (snapshot.volumeId !== id) throw new ScoriaError('invalid-input', `Snapshot ${snapshotId} is not of volume ${id}.`);
       if (latest?.id !== snapshotId) {
-        throw new ScoriaError('invalid-input', `Snapshot ${snapshotId} is not the latest of volume ${id}; ${latest?.id ?? 'none'} is.`);
+        throw new ScoriaError(
+          'invalid-input',
+          `Snapshot ${snapshotId} is not the latest of volume ${id}; ${latest?.id ?? 'none'} is.`,
+        );
       }
       if (snapshot.size !== volume.size) {
-        throw new ScoriaError('invalid-input', `Volume ${id} has grown since snapshot ${snapshotId} was taken and cannot be reverted to it.`);
+        throw new ScoriaError(
+          'invalid-input',
+          `Volume ${id} has grown since snapshot ${snapshotId} was taken and cannot be reverted to it.`,
+        );
       }
       await transaction.volumes.transition('every-project', id, 'revert', now);
       await transaction.snapshots.transition('every-project', snapshotId, 'restore', now);
@@ -289,13 +315,22 @@ export class Volumes {
       const volume = await transaction.volumes.get(tenancyOf(context), id);
       const attachments = await transaction.attachments.ofVolumes([id]);
       if (attachments.length > 0) {
-        throw new ScoriaError('invalid-state', `Volume ${id} is ${volume.status} and has ${attachments.length} attachments; detach it first.`, {
-          details: { status: volume.status },
-        });
+        throw new ScoriaError(
+          'invalid-state',
+          `Volume ${id} is ${volume.status} and has ${attachments.length} attachments; detach it first.`,
+          {
+            details: { status: volume.status },
+          },
+        );
       }
-      const snapshots = await transaction.snapshots.list('every-project', { where: [{ field: 'volumeId', op: 'eq', value: id }] });
+      const snapshots = await transaction.snapshots.list('every-project', {
+        where: [{ field: 'volumeId', op: 'eq', value: id }],
+      });
       if (snapshots.length > 0 && !options.cascade) {
-        throw new ScoriaError('invalid-state', `Volume ${id} still has ${snapshots.length} dependent snapshots; delete them first, or all at once.`);
+        throw new ScoriaError(
+          'invalid-state',
+          `Volume ${id} still has ${snapshots.length} dependent snapshots; delete them first, or all at once.`,
+        );
       }
       await transaction.volumes.transition('every-project', id, options.force ? 'forceDelete' : 'delete', now);
       for (const snapshot of snapshots) {
@@ -305,7 +340,11 @@ export class Volumes {
       const backendId = placementId === null ? null : (await transaction.placements.get(placementId)).backendId;
       transaction.emit({ name: 'volume.changed', payload: { volumeId: id, projectId, status: 'deleting' } });
       return this.#operations.begin(transaction, deleteVolume, context, {
-        input: { volumeId: id, placementId, snapshots: snapshots.map((each) => ({ id: each.id, placementId: each.placementId })) },
+        input: {
+          volumeId: id,
+          placementId,
+          snapshots: snapshots.map((each) => ({ id: each.id, placementId: each.placementId })),
+        },
         resourceKind: 'volume',
         resourceId: id,
         uses: [
@@ -334,16 +373,26 @@ export class Volumes {
 
   async #source(transaction: Transaction, context: RequestContext, request: NewVolume): Promise<VolumeSource | null> {
     if (request.snapshotId) {
-      const { id, size, status, placementId, volumeTypeId } = await transaction.snapshots.get(tenancyOf(context), request.snapshotId);
+      const { id, size, status, placementId, volumeTypeId } = await transaction.snapshots.get(
+        tenancyOf(context),
+        request.snapshotId,
+      );
       if (status !== 'available' || placementId === null) {
-        throw new ScoriaError('invalid-state', `Snapshot ${id} is ${status}; it must be available to make a volume from it.`, { details: { status } });
+        throw new ScoriaError('invalid-state', `Snapshot ${id} is ${status}; it must be available to make a volume from it.`, {
+          details: { status },
+        });
       }
       return { kind: 'snapshot', id, size, placementId, volumeTypeId };
     }
     if (request.sourceVolumeId) {
-      const { id, size, status, placementId, volumeTypeId } = await transaction.volumes.get(tenancyOf(context), request.sourceVolumeId);
+      const { id, size, status, placementId, volumeTypeId } = await transaction.volumes.get(
+        tenancyOf(context),
+        request.sourceVolumeId,
+      );
       if ((status !== 'available' && status !== 'in-use') || placementId === null) {
-        throw new ScoriaError('invalid-state', `Volume ${id} is ${status}; it must be available or in-use to be cloned.`, { details: { status } });
+        throw new ScoriaError('invalid-state', `Volume ${id} is ${status}; it must be available or in-use to be cloned.`, {
+          details: { status },
+        });
       }
       return { kind: 'volume', id, size, placementId, volumeTypeId };
     }
@@ -354,7 +403,10 @@ export class Volumes {
     return this.#outbox.transaction(async (transaction) => {
       const volume = await transaction.volumes.get(tenancyOf(context), id);
       const updated = await transaction.volumes.update(tenancyOf(context), id, change(volume), this.#clock.now());
-      transaction.emit({ name: 'volume.changed', payload: { volumeId: id, projectId: updated.projectId, status: updated.status } });
+      transaction.emit({
+        name: 'volume.changed',
+        payload: { volumeId: id, projectId: updated.projectId, status: updated.status },
+      });
       return updated;
     });
   }

@@ -1,0 +1,59 @@
+import { createRequire } from 'node:module';
+import { isAbsolute, join, resolve } from 'node:path';
+import { pathToFileURL } from 'node:url';
+import { configurationError, type ConfigurationFault, type PluginConfiguration } from '@scoria/core';
+import type { ConfigurationSource } from './configuration.ts';
+
+/** Plug-ins that come with the server; a package of the same name beside the configuration goes before them. */
+const ownPlugins: Readonly<Record<string, () => Promise<{ readonly default: unknown }>>> = {
+  '@scoria/driver-file': () => import('@scoria/driver-file'),
+  '@scoria/driver-iscsi': () => import('@scoria/driver-iscsi'),
+  '@scoria/scheduler-weighers/availability-zone-filter': () => import('@scoria/scheduler-weighers/availability-zone-filter'),
+  '@scoria/scheduler-weighers/capabilities-filter': () => import('@scoria/scheduler-weighers/capabilities-filter'),
+  '@scoria/scheduler-weighers/capacity-filter': () => import('@scoria/scheduler-weighers/capacity-filter'),
+  '@scoria/scheduler-weighers/capacity-weigher': () => import('@scoria/scheduler-weighers/capacity-weigher'),
+  '@scoria/scheduler-weighers/allocated-capacity-weigher': () => import('@scoria/scheduler-weighers/allocated-capacity-weigher'),
+};
+
+/** Imports every module that a configuration names. Modules that cannot be imported are reported all together. */
+export async function loadPlugins(source: ConfigurationSource): Promise<PluginConfiguration> {
+  const { backends, transports, scheduler } = source.configuration;
+  const faults: ConfigurationFault[] = [];
+  const load = async <Entry extends { readonly plugin: string }>(entry: Entry, path: readonly (string | number)[]) => {
+    try {
+      return { ...entry, plugin: await importPlugin(entry.plugin, source.directory) };
+    } catch (error) {
+      const reason = error instanceof Error ? error.message.split('\n')[0] : String(error);
+      faults.push({ path: [...path, 'plugin'], message: `${entry.plugin} cannot be loaded: ${reason}` });
+      return { ...entry, plugin: undefined };
+    }
+  };
+  const loadAll = async <Entry extends { readonly plugin: string }>(entries: Readonly<Record<string, Entry>>, place: string) =>
+    Object.fromEntries(
+      await Promise.all(Object.entries(entries).map(async ([name, entry]) => [name, await load(entry, [place, name])] as const)),
+    );
+  const loaded: PluginConfiguration = {
+    backends: await loadAll(backends, 'backends'),
+    transports: await loadAll(transports, 'transports'),
+    filters: await Promise.all(scheduler.filters.map((entry, index) => load(entry, ['scheduler', 'filters', index]))),
+    weighers: await Promise.all(scheduler.weighers.map((entry, index) => load(entry, ['scheduler', 'weighers', index]))),
+  };
+  if (faults.length > 0) throw source.locate(configurationError(faults));
+  return loaded;
+}
+
+async function importPlugin(name: string, directory: string): Promise<unknown> {
+  const own = ownPlugins[name];
+  let file: string;
+  try {
+    file =
+      name.startsWith('.') || isAbsolute(name)
+        ? resolve(directory, name)
+        : createRequire(join(directory, 'configuration')).resolve(name);
+  } catch (error) {
+    if (own) return (await own()).default;
+    throw error;
+  }
+  const module: unknown = await import(pathToFileURL(file).href);
+  return typeof module === 'object' && module !== null && 'default' in module ? module.default : undefined;
+}
