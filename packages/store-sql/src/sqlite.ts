@@ -1,4 +1,5 @@
 import { DatabaseSync, type SQLInputValue, type StatementSync } from 'node:sqlite';
+import { ScoriaError } from '@scoria/core';
 import {
   SqliteAdapter,
   SqliteIntrospector,
@@ -36,7 +37,7 @@ export function sqliteDialect(options: SqliteOptions): Dialect {
 class NodeSqliteDriver implements Driver {
   readonly #options: SqliteOptions;
   #database: DatabaseSync | undefined;
-  #connection: NodeSqliteConnection | undefined;
+  #statements: PreparedStatements | undefined;
 
   constructor(options: SqliteOptions) {
     this.#options = options;
@@ -55,12 +56,14 @@ class NodeSqliteDriver implements Driver {
       throw error;
     }
     this.#database = database;
-    this.#connection = new NodeSqliteConnection(database);
+    this.#statements = new PreparedStatements(database);
   }
 
-  acquireConnection(): Promise<DatabaseConnection> {
-    if (this.#connection === undefined) throw new Error('The database is not open');
-    return Promise.resolve(this.#connection);
+  // A new face of the one connection each time: Kysely queues statements that nobody awaited, and these must not run
+  // after the end of their transaction, where each would commit by itself.
+  async acquireConnection(): Promise<DatabaseConnection> {
+    if (this.#statements === undefined) throw new Error('The database is not open');
+    return new NodeSqliteConnection(this.#statements);
   }
 
   // Taking the write lock at once spares the deadlock of two transactions that read first and write later.
@@ -68,21 +71,25 @@ class NodeSqliteDriver implements Driver {
     this.#database?.exec('begin immediate');
   }
 
-  async commitTransaction(): Promise<void> {
+  async commitTransaction(connection: DatabaseConnection): Promise<void> {
     this.#database?.exec('commit');
+    end(connection);
   }
 
-  async rollbackTransaction(): Promise<void> {
+  async rollbackTransaction(connection: DatabaseConnection): Promise<void> {
+    end(connection);
     // After a full disk or an I/O error SQLite has rolled back by itself.
     if (this.#database?.isTransaction) this.#database.exec('rollback');
   }
 
-  async releaseConnection(): Promise<void> {}
+  async releaseConnection(connection: DatabaseConnection): Promise<void> {
+    end(connection);
+  }
 
   async destroy(): Promise<void> {
     this.#database?.close();
     this.#database = undefined;
-    this.#connection = undefined;
+    this.#statements = undefined;
   }
 }
 
@@ -91,16 +98,21 @@ interface Prepared {
   readonly returnsRows: boolean;
 }
 
-class NodeSqliteConnection implements DatabaseConnection {
-  readonly #database: DatabaseSync;
-  readonly #prepared = new Map<string, Prepared>();
+function end(connection: DatabaseConnection): void {
+  if (connection instanceof NodeSqliteConnection) connection.ended = true;
+}
 
-  constructor(database: DatabaseSync) {
-    this.#database = database;
+class NodeSqliteConnection implements DatabaseConnection {
+  ended = false;
+  readonly #statements: PreparedStatements;
+
+  constructor(statements: PreparedStatements) {
+    this.#statements = statements;
   }
 
   async executeQuery<R>(query: CompiledQuery): Promise<QueryResult<R>> {
-    const { statement, returnsRows } = this.#prepare(query.sql);
+    if (this.ended) throw new ScoriaError('internal', 'A statement was left to run after the end of its transaction');
+    const { statement, returnsRows } = this.#statements.get(query.sql);
     const parameters = query.parameters as readonly SQLInputValue[];
     if (returnsRows) return { rows: statement.all(...parameters) as R[] };
     const { changes } = statement.run(...parameters);
@@ -110,8 +122,17 @@ class NodeSqliteConnection implements DatabaseConnection {
   async *streamQuery<R>(query: CompiledQuery): AsyncIterableIterator<QueryResult<R>> {
     yield await this.executeQuery<R>(query);
   }
+}
 
-  #prepare(text: string): Prepared {
+class PreparedStatements {
+  readonly #database: DatabaseSync;
+  readonly #prepared = new Map<string, Prepared>();
+
+  constructor(database: DatabaseSync) {
+    this.#database = database;
+  }
+
+  get(text: string): Prepared {
     const known = this.#prepared.get(text);
     if (known !== undefined) {
       // A map keeps insertion order: what was used last goes to the end.

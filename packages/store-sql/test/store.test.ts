@@ -35,6 +35,22 @@ describe.each(['in memory', 'in a file'])('a store %s', (place) => {
     expect(await store.reading.volumes.count('every-project', {})).toBe(1);
   });
 
+  test('keeps nothing of what was still under way when a transaction failed', async () => {
+    await using store = await open();
+    const outcomes: Promise<PromiseSettledResult<void>[]>[] = [];
+    const failing = store.transaction(async (r) => {
+      const inserts = Array.from({ length: 50 }, (_, index) => r.volumes.insert(volume({ id: `volume-${index}` })));
+      const failed = r.volumes.get(own, 'missing');
+      const more = Array.from({ length: 50 }, (_, index) => r.volumes.insert(volume({ id: `more-${index}` })));
+      outcomes.push(Promise.allSettled([...inserts, ...more]));
+      await failed;
+    });
+    await expect(failing).rejects.toMatchObject({ code: 'not-found' });
+    await Promise.all(outcomes);
+    expect(await store.reading.volumes.count('every-project', {})).toBe(0);
+    await store.transaction((r) => r.volumes.insert(volume()));
+  });
+
   test('runs transactions one after the other, in the order of their call', async () => {
     await using store = await open();
     await store.transaction((r) => r.volumes.insert(volume({ size: 0 })));
