@@ -3,7 +3,7 @@ import { sql, type RawBuilder } from 'kysely';
 import { allOf, anyOf, isOneOf, type Row, type Session } from './session.ts';
 
 /** A field that a list can be filtered and sorted by. */
-export interface ListField {
+interface ListField {
   readonly column: RawBuilder<unknown>;
   readonly nullable: boolean;
   /** Whether the column belongs to a joined table. */

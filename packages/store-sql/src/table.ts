@@ -2,7 +2,7 @@ import { sql, type RawBuilder } from 'kysely';
 import type { Column, SqlValue } from './column.ts';
 
 /** `createdAt` becomes `created_at`. */
-export type SnakeCase<Name extends string> = Name extends `${infer Head}${infer Tail}`
+type SnakeCase<Name extends string> = Name extends `${infer Head}${infer Tail}`
   ? `${Head extends Lowercase<Head> ? Head : `_${Lowercase<Head>}`}${SnakeCase<Tail>}`
   : Name;
 
