@@ -26,7 +26,8 @@ export const attachmentRoutes = [
       const attachment = await call.storage.attachments.create(call.context, {
         volumeId: wanted.volume_uuid,
         instanceId: wanted.instance_uuid,
-        connector: wanted.connector ? connector : undefined,
+        // Clients without a connector send an empty one.
+        connector: Object.keys(wanted.connector ?? {}).length > 0 ? connector : undefined,
         mode: wanted.mode ?? mode,
         mountpoint,
       });
