@@ -104,6 +104,11 @@ export class IscsiTransport implements Transport {
     await (this.#service ?? this.#process)?.stop();
   }
 
+  /** Lets go of the target's own process, which goes on serving until it is adopted. For tests, and for a restart without a gap. */
+  abandon(): void {
+    this.#process?.abandon();
+  }
+
   async export(request: ExportRequest, call: PluginCall): Promise<void> {
     const wanted = this.#exportMessage(request);
     await this.#call('export', wanted, call);

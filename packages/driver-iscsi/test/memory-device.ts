@@ -11,7 +11,8 @@ export class MemoryDevice implements BlockDevice {
   closed = false;
   /** Awaited by every call that is listed in it. */
   delays: Partial<Record<'read' | 'write' | 'flush' | 'discard', () => Promise<void>>> = {};
-  readonly #allocated = new Set<number>();
+  /** Offsets of the blocks that were written. */
+  allocated = new Set<number>();
 
   constructor(size: number, blockSize = 512, readOnly = false) {
     this.content = Buffer.alloc(size);
@@ -34,7 +35,7 @@ export class MemoryDevice implements BlockDevice {
     await this.delays.write?.();
     this.calls.push(`write ${offset} ${data.length}${options?.fua ? ' fua' : ''}`);
     this.content.set(data, offset);
-    for (let at = offset; at < offset + data.length; at += this.blockSize) this.#allocated.add(at);
+    for (let at = offset; at < offset + data.length; at += this.blockSize) this.allocated.add(at);
   }
 
   async writeZeroes(offset: number, length: number): Promise<void> {
@@ -55,7 +56,7 @@ export class MemoryDevice implements BlockDevice {
 
   async *allocatedExtents(offset: number, length: number): AsyncIterable<Extent> {
     for (let at = offset; at < offset + length; at += this.blockSize) {
-      if (this.#allocated.has(at)) yield { offset: at, length: this.blockSize };
+      if (this.allocated.has(at)) yield { offset: at, length: this.blockSize };
     }
   }
 
@@ -72,6 +73,6 @@ export class MemoryDevice implements BlockDevice {
 
   #free(offset: number, length: number): void {
     this.content.fill(0, offset, offset + length);
-    for (let at = offset; at < offset + length; at += this.blockSize) this.#allocated.delete(at);
+    for (let at = offset; at < offset + length; at += this.blockSize) this.allocated.delete(at);
   }
 }

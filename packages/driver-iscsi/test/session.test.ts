@@ -127,7 +127,9 @@ describe('discovery', () => {
 });
 
 describe('data', () => {
-  const combinations = [true, false].flatMap((initialR2T) => [true, false].map((immediateData) => ({ initialR2T, immediateData })));
+  const combinations = [true, false].flatMap((initialR2T) =>
+    [true, false].map((immediateData) => ({ initialR2T, immediateData })),
+  );
 
   test.each(combinations)('go both ways with %o', async ({ initialR2T, immediateData }) => {
     const initiator = await target.session({
@@ -186,7 +188,10 @@ describe('data', () => {
     const initiator = await target.session();
     expect(await initiator.command(cdbs.read10(0, 1), { expect: 1024 })).toMatchObject({ status: 0, underflow: 512 });
     expect(await initiator.command(cdbs.read10(0, 2), { expect: 512 })).toMatchObject({ status: 0, overflow: 512 });
-    expect(await initiator.command(cdbs.write10(0, 1), { data: Buffer.alloc(1024) })).toMatchObject({ status: 0, underflow: 512 });
+    expect(await initiator.command(cdbs.write10(0, 1), { data: Buffer.alloc(1024) })).toMatchObject({
+      status: 0,
+      underflow: 512,
+    });
     expect(await initiator.command(cdbs.write10(0, 2), { data: Buffer.alloc(512) })).toMatchObject({ status: 0, overflow: 512 });
   });
 });

@@ -30,6 +30,7 @@ export class TargetFixture {
           if (device.readOnly === readOnly && !device.closed) return device;
           const again = new MemoryDevice(device.size, device.blockSize, readOnly);
           again.content = device.content;
+          again.allocated = device.allocated;
           this.devices.set(path, again);
           return again;
         },

@@ -1,6 +1,15 @@
 import { connect, type Socket } from 'node:net';
 import { chapResponse, decodeBinary } from '../src/protocol/chap.ts';
-import { flag, joinData, makeHeader, opcodeOf, requestOpcode, reservedTag, responseOpcode, taskTagOf } from '../src/protocol/pdu.ts';
+import {
+  flag,
+  joinData,
+  makeHeader,
+  opcodeOf,
+  requestOpcode,
+  reservedTag,
+  responseOpcode,
+  taskTagOf,
+} from '../src/protocol/pdu.ts';
 import { PduDecoder } from '../src/protocol/pdu-decoder.ts';
 import { formatText, parseText } from '../src/protocol/text.ts';
 
@@ -60,7 +69,10 @@ export class TestInitiator {
   #wanting: ((pdu: Received | null) => void)[] = [];
   #closed = false;
   #taskTag = 0;
-  readonly #commands = new Map<number, { data: Buffer; out: Buffer; settle: (result: CommandResult) => void; fail: (error: Error) => void }>();
+  readonly #commands = new Map<
+    number,
+    { data: Buffer; out: Buffer; settle: (result: CommandResult) => void; fail: (error: Error) => void }
+  >();
 
   private constructor(socket: Socket) {
     this.#socket = socket;
@@ -145,7 +157,12 @@ export class TestInitiator {
       const challenge = await this.loginStep(0, null, { CHAP_A: algorithms }, isid);
       if (challenge.status !== 0) return challenge.status;
       const algorithm = challenge.keys.get('CHAP_A') ?? '';
-      const response = chapResponse(algorithm, Number(challenge.keys.get('CHAP_I')), secret, decodeBinary(challenge.keys.get('CHAP_C') ?? ''));
+      const response = chapResponse(
+        algorithm,
+        Number(challenge.keys.get('CHAP_I')),
+        secret,
+        decodeBinary(challenge.keys.get('CHAP_C') ?? ''),
+      );
       const proof = await this.loginStep(0, 1, { CHAP_N: user, CHAP_R: `0x${response.toString('hex')}` }, isid);
       if (proof.status !== 0) return proof.status;
     }
@@ -163,7 +180,10 @@ export class TestInitiator {
   }
 
   /** Sends a command; the task tag is known at once, the result later. */
-  begin(cdb: readonly number[], options: CommandOptions = {}): { readonly taskTag: number; readonly result: Promise<CommandResult> } {
+  begin(
+    cdb: readonly number[],
+    options: CommandOptions = {},
+  ): { readonly taskTag: number; readonly result: Promise<CommandResult> } {
     const { expect = 0, data, attribute = 1, lun = 0 } = options;
     const immediate = Math.min(options.immediate ?? data?.length ?? 0, this.keys.get('ImmediateData') === 'No' ? 0 : 65_536);
     const flags = flag.final | attribute | (expect > 0 ? flag.read : 0) | (data === undefined ? 0 : flag.write);
@@ -197,7 +217,8 @@ export class TestInitiator {
     bhs.writeUInt32BE(referenced, 20);
     this.send(bhs);
     const answer = await this.next();
-    if (answer === null || opcodeOf(answer.bhs) !== responseOpcode.taskManagement) throw new Error('no answer to task management');
+    if (answer === null || opcodeOf(answer.bhs) !== responseOpcode.taskManagement)
+      throw new Error('no answer to task management');
     return answer.bhs[2]!;
   }
 
@@ -207,7 +228,14 @@ export class TestInitiator {
     this.maxCmdSN = bhs.readUInt32BE(32);
     if (command !== undefined && opcode === responseOpcode.r2t) {
       const offset = bhs.readUInt32BE(40);
-      this.sendData(taskTagOf(bhs), bhs.readUInt32BE(20), 0, offset, command.out.subarray(offset, offset + bhs.readUInt32BE(44)), true);
+      this.sendData(
+        taskTagOf(bhs),
+        bhs.readUInt32BE(20),
+        0,
+        offset,
+        command.out.subarray(offset, offset + bhs.readUInt32BE(44)),
+        true,
+      );
       return;
     }
     if (command !== undefined && opcode === responseOpcode.dataIn) {
@@ -215,7 +243,8 @@ export class TestInitiator {
       if ((bhs[1]! & flag.status) !== 0) this.#end(bhs, null);
       return;
     }
-    if (command !== undefined && opcode === responseOpcode.scsiResponse) return this.#end(bhs, data.length > 0 ? data.subarray(2) : null);
+    if (command !== undefined && opcode === responseOpcode.scsiResponse)
+      return this.#end(bhs, data.length > 0 ? data.subarray(2) : null);
     const want = this.#wanting.shift();
     if (want === undefined) this.#inbox.push({ bhs, data });
     else want({ bhs, data });
@@ -257,7 +286,15 @@ export const cdbs = {
   inquiry: (page: number | null, room = 255): number[] => [0x12, page === null ? 0 : 1, page ?? 0, room >> 8, room & 255, 0],
   readCapacity16: [0x9e, 0x10, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 32, 0, 0],
   compareAndWrite: (lba: number, blocks: number): number[] => [0x89, 0, 0, 0, 0, 0, ...int32(lba), 0, 0, 0, blocks, 0, 0],
-  writeSame10: (lba: number, blocks: number, flags = 0): number[] => [0x41, flags, ...int32(lba), 0, blocks >> 8, blocks & 255, 0],
+  writeSame10: (lba: number, blocks: number, flags = 0): number[] => [
+    0x41,
+    flags,
+    ...int32(lba),
+    0,
+    blocks >> 8,
+    blocks & 255,
+    0,
+  ],
   unmap: (length: number): number[] => [0x42, 0, 0, 0, 0, 0, 0, length >> 8, length & 255, 0],
   getLbaStatus: (lba: number, room: number): number[] => [0x9e, 0x12, 0, 0, 0, 0, ...int32(lba), ...int32(room), 0, 0],
 } as const;

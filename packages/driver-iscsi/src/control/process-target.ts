@@ -95,6 +95,13 @@ export class ProcessTarget {
     if (client !== null) await this.#end(client, this.#processId);
   }
 
+  /** Lets go of the process, which goes on: as a control plane that is killed does. */
+  abandon(): void {
+    this.#stopped.abort(new ScoriaError('transport-failed', 'The iSCSI target was let go'));
+    this.#client?.close();
+    this.#client = null;
+  }
+
   /** Asks a process to end, and kills it when it does not. */
   async #end(client: ControlClient, processId: number): Promise<void> {
     const { clock, log } = this.#options;
