@@ -1,0 +1,90 @@
+import { mkdtemp, open, rm, truncate } from 'node:fs/promises';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import {
+  openPathDevice,
+  silentLog,
+  systemClock,
+  systemRandom,
+  type ConnectionInfo,
+  type DeviceLocator,
+  type DeviceOpener,
+  type ExportRequest,
+  type Plugin,
+  type Transport,
+} from '@scoria/core';
+
+/** A transport that is not started and exports nothing, made for one test. */
+export interface TransportUnderTest {
+  readonly transport: Transport;
+  readonly volumes: TestVolumes;
+  /** Ends what the test left running. */
+  cleanup(): Promise<void>;
+}
+
+/** Where the suite gets volumes that the transport can export. {@link fileVolumes} fits those that reach kind `path`. */
+export interface TestVolumes {
+  /** Makes a volume that reads as zeroes. */
+  create(size: number): Promise<DeviceLocator>;
+  resize(locator: DeviceLocator, size: number): Promise<void>;
+  /** Opens a volume beside the transport. */
+  readonly open: DeviceOpener;
+  remove(): Promise<void>;
+}
+
+/** A client's session, as the suite uses it. */
+export interface Connection {
+  readonly size: number;
+  /** SCSI serial number of the logical unit, where the client can tell it. */
+  readonly serial?: string | undefined;
+  read(into: Uint8Array, offset: number): Promise<void>;
+  write(data: Uint8Array, offset: number): Promise<void>;
+  flush(): Promise<void>;
+  /** Asks the target for its size again. */
+  refreshSize(): Promise<number>;
+  close(): Promise<void>;
+}
+
+/** Logs in. Rejects when the target refuses. */
+export type Connect = (info: ConnectionInfo, request: ExportRequest) => Promise<Connection>;
+
+/** Volumes as sparse files in a temporary directory. */
+export async function fileVolumes(blockSize: 512 | 4096 = 512): Promise<TestVolumes> {
+  const directory = await mkdtemp(join(tmpdir(), 'conformance-'));
+  return {
+    create: async (size) => {
+      const path = join(directory, systemRandom.uuid());
+      const file = await open(path, 'wx', 0o600);
+      await file.truncate(size);
+      await file.close();
+      return { kind: 'path', path, blockSize };
+    },
+    resize: (locator, size) => truncate(locator.path, size),
+    open: openPathDevice,
+    remove: () => rm(directory, { recursive: true, force: true }),
+  };
+}
+
+/**
+ * Makes a transport of its plug-in, the way the server does, over volumes that are files.
+ *
+ * @param config - what the configuration would say; it is validated by the plug-in's schema.
+ */
+export async function startTransport(plugin: Plugin<'transport'>, config: unknown = {}): Promise<TransportUnderTest> {
+  const baseDirectory = await mkdtemp(join(tmpdir(), 'conformance-'));
+  const volumes = await fileVolumes();
+  const transport = plugin.create({
+    name: 'conformance',
+    config,
+    installationId: systemRandom.uuid(),
+    baseDirectory,
+    clock: systemClock,
+    random: systemRandom,
+    log: silentLog,
+  });
+  return {
+    transport,
+    volumes,
+    cleanup: () => rm(baseDirectory, { recursive: true, force: true }),
+  };
+}
