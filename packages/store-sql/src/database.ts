@@ -19,6 +19,8 @@ export interface Database {
   attachments: RowOf<typeof attachmentTable>;
   accesses: RowOf<typeof accessTable>;
   placements: RowOf<typeof placementTable>;
+  /** Sums over `placements`, written in the same transaction, so that scheduling costs the same with a million of them. */
+  pool_claims: { backend_id: string; pool: string; claimed: number; placements: number };
   backends: RowOf<typeof backendTable>;
   volume_types: RowOf<typeof volumeTypeTable>;
   volume_type_access: { volume_type_id: string; project_id: string };

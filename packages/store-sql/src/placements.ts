@@ -26,34 +26,37 @@ export class SqlPlacements implements PlacementRepository {
     this.#session = session;
   }
 
-  insert(placement: Placement): Promise<void> {
-    return insertEntity(this.#session, placementTable, placement, `Placement ${placement.id} exists already.`);
+  async insert(placement: Placement): Promise<void> {
+    await insertEntity(this.#session, placementTable, placement, `Placement ${placement.id} exists already.`);
+    await this.#claim(placement, placement.claimed, 1);
   }
 
   async get(id: string): Promise<Placement> {
-    const [placement] = await selectEntities(this.#session, placementTable, [equals(placementTable.ref('id'), id)]);
-    if (placement === undefined) throw notFound('Placement', id);
+    const placement = await this.#find(id);
+    if (!placement) throw notFound('Placement', id);
     return placement;
   }
 
   async update(id: string, patch: Partial<Pick<Placement, 'claimed' | 'size' | 'backendRef'>>): Promise<void> {
+    if (patch.claimed !== undefined) {
+      const placement = await this.#find(id);
+      if (placement) await this.#claim(placement, patch.claimed - placement.claimed, 0);
+    }
     await updateEntities(this.#session, placementTable, patch, [equals(placementTable.ref('id'), id)]);
   }
 
   async remove(id: string): Promise<void> {
+    const placement = await this.#find(id);
+    if (!placement) return;
     await removeRows(this.#session, placementTable, equals(placementTable.ref('id'), id));
+    await this.#claim(placement, -placement.claimed, -1);
   }
 
   async claims(): Promise<readonly PoolClaims[]> {
     const rows = await this.#session.db
-      .selectFrom('placements')
-      .select((expression) => [
-        'backend_id as backendId',
-        'pool',
-        expression.fn.sum<number>('claimed').as('claimed'),
-        expression.fn.countAll<number>().as('placements'),
-      ])
-      .groupBy(['backend_id', 'pool'])
+      .selectFrom('pool_claims')
+      .select(['backend_id as backendId', 'pool', 'claimed', 'placements'])
+      .where('placements', '>', 0)
       .execute();
     return rows.map((row) => ({ ...row }));
   }
@@ -62,5 +65,24 @@ export class SqlPlacements implements PlacementRepository {
     const conditions = [equals(placementTable.ref('backendId'), backendId)];
     if (after !== null) conditions.push(sql`id > ${after}`);
     return selectEntities(this.#session, placementTable, conditions, sql`order by id limit ${limit}`);
+  }
+
+  async #find(id: string): Promise<Placement | undefined> {
+    const [placement] = await selectEntities(this.#session, placementTable, [equals(placementTable.ref('id'), id)]);
+    return placement;
+  }
+
+  /** Adds to the sums of a placement's pool. */
+  async #claim({ backendId, pool }: Placement, claimed: number, placements: number): Promise<void> {
+    await this.#session.db
+      .insertInto('pool_claims')
+      .values({ backend_id: backendId, pool, claimed, placements })
+      .onConflict((conflict) =>
+        conflict.columns(['backend_id', 'pool']).doUpdateSet({
+          claimed: sql`pool_claims.claimed + ${claimed}`,
+          placements: sql`pool_claims.placements + ${placements}`,
+        }),
+      )
+      .execute();
   }
 }

@@ -136,7 +136,10 @@ export async function createSchema1(db: Transaction<Database>, flavor: SqlFlavor
     number: ['claimed', 'created_at'],
     numberOrNull: ['size'],
   }).execute();
-  await index('placements_claims', 'placements', ['backend_id', 'pool', 'claimed']);
+  await table('pool_claims', ['backend_id', 'pool'], {
+    text: ['backend_id', 'pool'],
+    number: ['claimed', 'placements'],
+  }).execute();
   await index('placements_of_backend', 'placements', ['backend_id', 'id']);
 
   await table('backends', ['id'], {
