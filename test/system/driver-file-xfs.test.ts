@@ -4,7 +4,7 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { promisify } from 'node:util';
 import { assertPattern, driverConformance, startDriver, writePattern } from '@scoria/conformance';
-import { openPathDevice } from '@scoria/core';
+import { openPathDevice, systemRandom } from '@scoria/core';
 import plugin from '@scoria/driver-file';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 
@@ -40,7 +40,7 @@ const create = async () => {
 };
 driverConformance({ describe, test, capabilities: plugin.capabilities, create });
 
-const newObject = (size: number) => ({ placementId: crypto.randomUUID(), pool: 'pool', backendRef: null, size });
+const newObject = (size: number) => ({ placementId: systemRandom.uuid(), pool: 'pool', backendRef: null, size });
 
 test('snapshots, copies and reverts share blocks: done at once, taking no space', async () => {
   const { driver } = await start();

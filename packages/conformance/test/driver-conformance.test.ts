@@ -1,8 +1,8 @@
-import { randomUUID } from 'node:crypto';
 import { driverConformance, startDriver } from '@scoria/conformance';
 import {
   definePlugin,
   ScoriaError,
+  systemRandom,
   type BackendObject,
   type CreatedCopy,
   type DeviceLocator,
@@ -129,7 +129,7 @@ async function failuresOf(make: () => Plugin<'driver'>): Promise<string[]> {
   driverConformance({ describe: runner.describe, test: runner.test, capabilities, create: () => startDriver(make()) });
   return runner.failures();
 }
-const newBackend = () => new MemoryBackend({ backendId: randomUUID() });
+const newBackend = () => new MemoryBackend({ backendId: systemRandom.uuid() });
 
 test('a sound driver passes', async () => {
   expect(await failuresOf(() => memoryDriver({ backend: newBackend() }))).toEqual([]);

@@ -13,21 +13,27 @@ const unsupported: ReadonlySet<string | undefined> = new Set([
   'EBADF',
 ]);
 
+const attempts = 10;
+
 /**
  * Tries whether a file can become another one by sharing its blocks. Both paths must be free names that stand for
  * temporary files; they are gone afterwards.
  */
 export async function canReflink(from: string, to: string): Promise<boolean> {
-  try {
-    await writeFile(from, Buffer.alloc(4096, 1), { mode: 0o600 });
-    await rm(to, { force: true });
-    await copyFile(from, to, constants.COPYFILE_FICLONE_FORCE);
-    return true;
-  } catch (error) {
-    if (unsupported.has(errnoOf(error))) return false;
-    throw error;
-  } finally {
-    await rm(from, { force: true });
-    await rm(to, { force: true });
+  for (let attempt = 1; ; attempt++) {
+    try {
+      await writeFile(from, Buffer.alloc(4096, 1), { mode: 0o600 });
+      await rm(to, { force: true });
+      await copyFile(from, to, constants.COPYFILE_FICLONE_FORCE);
+      return true;
+    } catch (error) {
+      const reason = errnoOf(error);
+      if (unsupported.has(reason)) return false;
+      // Another process that starts on the same directory takes temporary files for leftovers of a crash.
+      if (reason !== 'ENOENT' || attempt === attempts) throw error;
+    } finally {
+      await rm(from, { force: true });
+      await rm(to, { force: true });
+    }
   }
 }

@@ -1,4 +1,3 @@
-import { randomUUID } from 'node:crypto';
 import { mkdir, mkdtemp, readdir, readFile, rm, stat, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
@@ -8,7 +7,7 @@ import { afterEach, beforeEach, expect, test } from 'vitest';
 
 const MiB = 1024 * 1024;
 const call = { signal: new AbortController().signal, fence: 1, progress: () => {} };
-const installation = randomUUID();
+const installation = systemRandom.uuid();
 let base: string;
 let directory: string;
 
@@ -28,7 +27,7 @@ function start(config: Record<string, unknown> = {}, installationId = installati
     ...platform,
   });
 }
-const newObject = (size: number) => ({ placementId: randomUUID(), pool: 'pool', backendRef: null, size });
+const newObject = (size: number) => ({ placementId: systemRandom.uuid(), pool: 'pool', backendRef: null, size });
 const mode = async (path: string) => (await stat(path)).mode & 0o777;
 
 test('check marks the directory as ours, for our eyes only', async () => {
@@ -49,12 +48,12 @@ test('drivers that start at the same time agree on one id', async () => {
 
 test("another installation's directory is refused", async () => {
   await start().check(call);
-  await expect(start({}, randomUUID()).check(call)).rejects.toMatchObject({ code: 'foreign-backend' });
+  await expect(start({}, systemRandom.uuid()).check(call)).rejects.toMatchObject({ code: 'foreign-backend' });
 });
 
 test('volumes without a marker are not adopted', async () => {
   await mkdir(join(directory, 'volumes'), { recursive: true });
-  await writeFile(join(directory, 'volumes', randomUUID()), '');
+  await writeFile(join(directory, 'volumes', systemRandom.uuid()), '');
   await expect(start().check(call)).rejects.toMatchObject({ code: 'foreign-backend' });
   expect(await readdir(directory)).toEqual(['volumes']);
 });
@@ -86,8 +85,8 @@ test('check removes what a crash left half-made, and nothing else', async () => 
   await driver.check(call);
   const volume = newObject(MiB);
   await driver.create(volume, call);
-  await writeFile(join(directory, 'volumes', `.new-${randomUUID()}`), 'half');
-  await writeFile(join(directory, 'snapshots', `.new-${randomUUID()}`), 'half');
+  await writeFile(join(directory, 'volumes', `.new-${systemRandom.uuid()}`), 'half');
+  await writeFile(join(directory, 'snapshots', `.new-${systemRandom.uuid()}`), 'half');
   await start().check(call);
   expect(await readdir(join(directory, 'volumes'))).toEqual([volume.placementId]);
   expect(await readdir(join(directory, 'snapshots'))).toEqual([]);

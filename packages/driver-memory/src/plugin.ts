@@ -39,7 +39,7 @@ export interface MemoryDriverOptions {
  * configuration is empty. Several such plug-ins in a process do not see each other's volumes.
  *
  * @example
- * const backend = new MemoryBackend({ backendId: randomUUID() });
+ * const backend = new MemoryBackend({ backendId: systemRandom.uuid() });
  * const plugin = memoryDriver({ backend });
  */
 export function memoryDriver(options: MemoryDriverOptions): Plugin<'driver'> {

@@ -1,4 +1,3 @@
-import { randomUUID } from 'node:crypto';
 import { copyDevice, silentLog, systemClock, systemRandom, type BlockDevice, type DeviceOpener, type Plugin } from '@scoria/core';
 import { expect, test } from 'vitest';
 import memoryPlugin, { MemoryBackend, memoryDriver, type MemoryPoolOptions } from '@scoria/driver-memory';
@@ -6,7 +5,7 @@ import memoryPlugin, { MemoryBackend, memoryDriver, type MemoryPoolOptions } fro
 const MiB = 1024 * 1024;
 const call = { signal: new AbortController().signal, fence: 1, progress: () => {} };
 
-function start(plugin: Plugin<'driver'>, config: unknown = {}, installationId: string = randomUUID()) {
+function start(plugin: Plugin<'driver'>, config: unknown = {}, installationId: string = systemRandom.uuid()) {
   const platform = { clock: systemClock, random: systemRandom, log: silentLog };
   const driver = plugin.create({ name: 'memory', config, installationId, baseDirectory: '/', ...platform });
   return { driver, open: opener(plugin) };
@@ -16,7 +15,7 @@ function opener(plugin: Plugin<'driver'>): DeviceOpener {
   if (!open) throw new Error('no opener');
   return open;
 }
-const newObject = (size: number, pool = 'pool') => ({ placementId: randomUUID(), pool, backendRef: null, size });
+const newObject = (size: number, pool = 'pool') => ({ placementId: systemRandom.uuid(), pool, backendRef: null, size });
 const smallPool = (thin: boolean): MemoryPoolOptions => ({
   name: 'pool',
   total: MiB,
@@ -24,7 +23,7 @@ const smallPool = (thin: boolean): MemoryPoolOptions => ({
   maxOverSubscription: 10,
   reserved: 0,
 });
-const backendOf = (...pools: MemoryPoolOptions[]) => new MemoryBackend({ backendId: randomUUID(), pools });
+const backendOf = (...pools: MemoryPoolOptions[]) => new MemoryBackend({ backendId: systemRandom.uuid(), pools });
 async function bytes(device: BlockDevice, offset: number, length: number) {
   const into = new Uint8Array(length).fill(0xee);
   await device.read(into, offset);
@@ -33,7 +32,7 @@ async function bytes(device: BlockDevice, offset: number, length: number) {
 
 test('a backend outlives its driver', async () => {
   const plugin = memoryDriver({ backend: backendOf(smallPool(true)) });
-  const installation = randomUUID();
+  const installation = systemRandom.uuid();
   const volume = newObject(MiB);
   const first = start(plugin, {}, installation);
   const { backendId } = await first.driver.check(call);

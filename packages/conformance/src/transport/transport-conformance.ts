@@ -19,7 +19,7 @@ export interface TransportConformanceOptions extends Runner {
  * Declares the tests that every transport must pass.
  *
  * @example
- * transportConformance({ describe, test, create: () => startTransport(plugin, { listen: '127.0.0.1:0' }), connect });
+ * transportConformance({ describe, test, create: () => startTransport(plugin, { listen: ['127.0.0.1:0'] }), connect });
  */
 export function transportConformance(options: TransportConformanceOptions): void {
   const { describe, test } = options;
