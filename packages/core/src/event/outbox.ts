@@ -108,8 +108,8 @@ export class Outbox {
   #sweep(): void {
     this.#pump();
     this.#timer = this.#clock.timer(30_000, () => this.#sweep());
-    this.#store.reading.events
-      .removeOlderThan(this.#clock.now() - week)
+    this.#store
+      .transaction(({ events }) => events.removeOlderThan(this.#clock.now() - week))
       .catch((error: unknown) => this.#log.warn({ err: error }, 'old events could not be removed'));
   }
 }
