@@ -14,13 +14,18 @@ const step = 1024 * 1024;
  * @param seed - 1 to 2^32 - 1.
  */
 export function pattern(seed: number, offset: number, length: number): Uint8Array {
-  const bytes = new Uint8Array(length);
-  const view = new DataView(bytes.buffer);
-  for (let at = 0; at + word <= length; at += word) {
-    view.setUint32(at, seed);
-    view.setUint32(at + 4, ((offset + at) / word) >>> 0);
+  const words = new Uint32Array(Math.ceil(length / 4));
+  let unit = offset / word;
+  for (let at = 0; at < words.length; at += 2) {
+    words[at] = seed;
+    words[at + 1] = unit++;
   }
-  return bytes;
+  return new Uint8Array(words.buffer, 0, length);
+}
+
+/** The seed of bytes that {@link pattern} made. */
+export function seedOf(bytes: Uint8Array): number {
+  return new Uint32Array(bytes.buffer, bytes.byteOffset, 1)[0] ?? 0;
 }
 
 /** Writes the pattern of a seed over a range. */

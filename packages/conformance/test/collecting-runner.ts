@@ -11,6 +11,13 @@ export class CollectingRunner implements Runner {
     return [...this.#tests.keys()];
   }
 
+  /** Runs one test. */
+  async run(name: string): Promise<void> {
+    const body = this.#tests.get(name);
+    if (!body) throw new Error(`the suite has no test "${name}"`);
+    await body();
+  }
+
   /** Names of the tests that fail. */
   async failures(): Promise<string[]> {
     const failed: string[] = [];

@@ -1,6 +1,6 @@
 import assert from 'node:assert/strict';
 import { systemClock } from '@scoria/core';
-import { assertPattern, pattern, writePattern } from '../pattern.ts';
+import { assertPattern, pattern, seedOf, writePattern } from '../pattern.ts';
 import { exportedSize, plainCall } from './transport-bench.ts';
 import type { TransportTests } from './transport-conformance.ts';
 
@@ -184,7 +184,7 @@ export const sessionTests: TransportTests = {
     for (const offset of order) {
       const found = new Uint8Array(unit);
       await device.read(found, offset);
-      const seed = new DataView(found.buffer).getUint32(0);
+      const seed = seedOf(found);
       assert.equal(Buffer.compare(found, pattern(seed, offset, unit)), 0, `the copy has a torn block at ${offset}`);
       seeds.push(seed);
     }
