@@ -42,7 +42,12 @@ class ListedExports implements Transport {
     this.#exports.delete(accessId);
   }
   async list() {
-    return [...this.#exports.values()].map(({ accessId, volumeId, readOnly }) => ({ accessId, volumeId, readOnly, sessions: [] }));
+    return [...this.#exports.values()].map(({ accessId, volumeId, readOnly }) => ({
+      accessId,
+      volumeId,
+      readOnly,
+      sessions: [],
+    }));
   }
   async resize() {}
   async hold() {
@@ -55,7 +60,13 @@ class ListedExports implements Transport {
   connectionInfo({ accessId, secret }: ExportRequest) {
     return {
       driverVolumeType: 'iscsi',
-      data: { target_iqn: `iqn.test:${accessId}`, target_portal: '127.0.0.1:3260', target_lun: 0, auth_method: 'CHAP', auth_password: secret },
+      data: {
+        target_iqn: `iqn.test:${accessId}`,
+        target_portal: '127.0.0.1:3260',
+        target_lun: 0,
+        auth_method: 'CHAP',
+        auth_password: secret,
+      },
     };
   }
   async stats() {
@@ -63,7 +74,13 @@ class ListedExports implements Transport {
   }
 }
 
-const transport = definePlugin({ name: 'listed', kind: 'transport', api: '^1.0', config: z.strictObject({}), create: () => new ListedExports() });
+const transport = definePlugin({
+  name: 'listed',
+  kind: 'transport',
+  api: '^1.0',
+  config: z.strictObject({}),
+  create: () => new ListedExports(),
+});
 
 /** A request and its answer. */
 export interface Answer {
@@ -135,10 +152,24 @@ export class TestService {
       method,
       url: path.startsWith('//') ? path.slice(1) : `/v3/${projects[as]}${path}`,
       headers: { 'x-auth-token': as, 'openstack-api-version': `volume ${version}`, ...ask.headers },
-      ...(ask.body === undefined ? {} : { payload: JSON.stringify(ask.body), headers: { 'x-auth-token': as, 'openstack-api-version': `volume ${version}`, 'content-type': 'application/json', ...ask.headers } }),
+      ...(ask.body === undefined
+        ? {}
+        : {
+            payload: JSON.stringify(ask.body),
+            headers: {
+              'x-auth-token': as,
+              'openstack-api-version': `volume ${version}`,
+              'content-type': 'application/json',
+              ...ask.headers,
+            },
+          }),
     });
     const isJson = String(response.headers['content-type'] ?? '').includes('json');
-    return { status: response.statusCode, headers: response.headers, body: isJson && response.body !== '' ? response.json() : response.body };
+    return {
+      status: response.statusCode,
+      headers: response.headers,
+      body: isJson && response.body !== '' ? response.json() : response.body,
+    };
   }
 
   /** Makes a volume and waits until it is available. */

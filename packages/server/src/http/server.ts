@@ -1,6 +1,6 @@
 import { createReadStream } from 'node:fs';
 import type { BlockStorage, Clock, Random } from '@scoria/core';
-import fastify, { type FastifyBaseLogger, type FastifyInstance, type FastifyRequest } from 'fastify';
+import fastify, { LogController, type FastifyBaseLogger, type FastifyInstance, type FastifyRequest } from 'fastify';
 import { blockStorageRoutes, operationRoutes } from '../api/routes.ts';
 import type { Authenticator } from './authenticator.ts';
 import { mountDiscovery } from './discovery.ts';
@@ -45,7 +45,7 @@ export function createHttpServer(options: HttpServerOptions): FastifyInstance {
     ...(options.log === false ? { logger: false } : { loggerInstance: options.log }),
     https: options.tls ? { ...options.tls } : null,
     bodyLimit,
-    disableRequestLogging: true,
+    logController: new LogController({ disableRequestLogging: true }),
     routerOptions: { ignoreTrailingSlash: true, maxParamLength: 255 },
     requestTimeout: 120_000,
     keepAliveTimeout: 30_000,

@@ -14,7 +14,14 @@ describe('create, show, change, delete', () => {
     });
     expect(made.status).toBe(202);
     expect(made.headers['x-scoria-operation-id']).toMatch(/^[0-9a-f-]{36}$/);
-    expect(made.body.volume).toMatchObject({ status: 'creating', size: 2, name: 'data', metadata: { tier: 'gold' }, bootable: 'false', attachments: [] });
+    expect(made.body.volume).toMatchObject({
+      status: 'creating',
+      size: 2,
+      name: 'data',
+      metadata: { tier: 'gold' },
+      bootable: 'false',
+      attachments: [],
+    });
     const { id } = made.body.volume;
     expect(await service.settled(`/volumes/${id}`, 'volume')).toBe('available');
     const shown = await service.ask('GET', `/volumes/${id}`);
@@ -47,7 +54,9 @@ describe('create, show, change, delete', () => {
     expect(await fields('3.64')).not.toContain('consumes_quota');
     expect(old).not.toContain('os-vol-host-attr:host');
     expect(await fields('3.20', 'admin')).not.toContain('provider_id');
-    expect(await fields('3.61', 'admin')).toEqual(expect.arrayContaining(['os-vol-host-attr:host', 'provider_id', 'cluster_name', 'migration_status']));
+    expect(await fields('3.61', 'admin')).toEqual(
+      expect.arrayContaining(['os-vol-host-attr:host', 'provider_id', 'cluster_name', 'migration_status']),
+    );
   });
 
   test('a volume is renamed, described and given other metadata', async () => {
@@ -115,7 +124,9 @@ describe('wrong input', () => {
   });
 
   test('a missing entity, a body that is no JSON, and none at all are 400', async () => {
-    expect((await service.ask('POST', '/volumes', { body: {} })).body.badRequest.message).toMatch(/'volume' is a required property/);
+    expect((await service.ask('POST', '/volumes', { body: {} })).body.badRequest.message).toMatch(
+      /'volume' is a required property/,
+    );
     expect((await service.ask('POST', '/volumes')).body.badRequest.message).toMatch(/body/);
     const malformed = await service.http.inject({
       method: 'POST',
@@ -129,7 +140,10 @@ describe('wrong input', () => {
   test('what is not there is 404 in the words of the API', async () => {
     const missing = await service.ask('GET', '/volumes/00000000-0000-4000-8000-000000000000');
     expect(missing.status).toBe(404);
-    expect(missing.body.itemNotFound).toMatchObject({ code: 404, message: expect.stringContaining('00000000-0000-4000-8000-000000000000') });
+    expect(missing.body.itemNotFound).toMatchObject({
+      code: 404,
+      message: expect.stringContaining('00000000-0000-4000-8000-000000000000'),
+    });
     expect((await service.ask('GET', '/nothing')).body.itemNotFound.code).toBe(404);
     expect((await create({ size: 1, volume_type: 'unknown' })).status).toBe(404);
   });
@@ -137,7 +151,11 @@ describe('wrong input', () => {
   test('a quota that is used up is 413, to be tried again at once', async () => {
     await service.ask('PUT', `/os-quota-sets/${projects.blue}`, { as: 'admin', body: { quota_set: { gigabytes: 1 } } });
     const answer = await service.ask('POST', '/volumes', { as: 'blue', body: { volume: { size: 2 } } });
-    expect(answer).toMatchObject({ status: 413, headers: { 'retry-after': '0' }, body: { overLimit: { code: 413, retryAfter: '0' } } });
+    expect(answer).toMatchObject({
+      status: 413,
+      headers: { 'retry-after': '0' },
+      body: { overLimit: { code: 413, retryAfter: '0' } },
+    });
     await service.ask('DELETE', `/os-quota-sets/${projects.blue}`, { as: 'admin' });
   });
 });
@@ -164,8 +182,12 @@ describe('actions', () => {
 
   test('bootable and read-only', async () => {
     const id = await service.volume();
-    expect((await service.ask('POST', `/volumes/${id}/action`, { body: { 'os-set_bootable': { bootable: 'True' } } })).status).toBe(200);
-    expect((await service.ask('POST', `/volumes/${id}/action`, { body: { 'os-update_readonly_flag': { readonly: true } } })).status).toBe(202);
+    expect(
+      (await service.ask('POST', `/volumes/${id}/action`, { body: { 'os-set_bootable': { bootable: 'True' } } })).status,
+    ).toBe(200);
+    expect(
+      (await service.ask('POST', `/volumes/${id}/action`, { body: { 'os-update_readonly_flag': { readonly: true } } })).status,
+    ).toBe(202);
     const { volume } = (await service.ask('GET', `/volumes/${id}`)).body;
     expect(volume).toMatchObject({ bootable: 'true', metadata: { readonly: 'True' } });
   });
@@ -194,7 +216,10 @@ describe('actions', () => {
     });
     const server = '11111111-2222-4333-8444-555555555555';
     expect((await act({ 'os-attach': { instance_uuid: server, mountpoint: '/dev/vdb' } })).status).toBe(202);
-    expect(await status()).toMatchObject({ status: 'in-use', attachments: [{ server_id: server, device: '/dev/vdb', volume_id: id, id }] });
+    expect(await status()).toMatchObject({
+      status: 'in-use',
+      attachments: [{ server_id: server, device: '/dev/vdb', volume_id: id, id }],
+    });
     expect((await act({ 'os-begin_detaching': null })).status).toBe(202);
     expect((await status()).status).toBe('detaching');
     await act({ 'os-roll_detaching': null });
@@ -246,8 +271,12 @@ test('a project never sees, changes or deletes what is another project’s', asy
   }
   expect((await service.ask('DELETE', `/volumes/${id}`, asBlue)).status).toBe(404);
   expect((await service.ask('PUT', `/volumes/${id}`, { ...asBlue, body: { volume: { name: 'mine' } } })).status).toBe(404);
-  expect((await service.ask('POST', `/volumes/${id}/action`, { ...asBlue, body: { 'os-extend': { new_size: 9 } } })).status).toBe(404);
-  expect((await service.ask('POST', '/volumes', { ...asBlue, body: { volume: { size: 1, snapshot_id: snapshot } } })).status).toBe(404);
+  expect((await service.ask('POST', `/volumes/${id}/action`, { ...asBlue, body: { 'os-extend': { new_size: 9 } } })).status).toBe(
+    404,
+  );
+  expect(
+    (await service.ask('POST', '/volumes', { ...asBlue, body: { volume: { size: 1, snapshot_id: snapshot } } })).status,
+  ).toBe(404);
   expect((await service.ask('POST', '/attachments', { ...asBlue, body: { attachment: { volume_uuid: id } } })).status).toBe(404);
   expect((await service.ask('GET', '/volumes/detail', asBlue)).body.volumes).toEqual([]);
   expect((await service.ask('GET', '/volumes?all_tenants=1', asBlue)).body.volumes).toEqual([]);
