@@ -1,5 +1,4 @@
 import { writeSync } from 'node:fs';
-import { unlink } from 'node:fs/promises';
 import { openPathDevice, ScoriaError, systemClock, systemRandom, type Log, type LogFields } from '@scoria/core/device';
 import { z } from 'zod';
 import { ControlServer } from './control/control-server.ts';
@@ -43,8 +42,8 @@ async function main(): Promise<void> {
   await service.start();
   const end = async (reason: string): Promise<void> => {
     log.info({ reason }, 'iSCSI target process ends');
+    // Closing the server removes its socket; by then the next process may have made its own.
     await server.stop();
-    await unlink(socketPath).catch(() => {});
     process.exit(0);
   };
   const server = new ControlServer({

@@ -13,6 +13,7 @@ import { cdbs, TestInitiator } from './test-initiator.ts';
 let directory: string;
 let port: number;
 const transports: IscsiTransport[] = [];
+const initiators: TestInitiator[] = [];
 const processIds = new Set<number>();
 beforeEach(async () => {
   directory = await mkdtemp(join(tmpdir(), 'scoria-iscsi-'));
@@ -23,6 +24,7 @@ beforeEach(async () => {
   await truncate(join(directory, 'copy'), 8 * mebibyte);
 });
 afterEach(async () => {
+  for (const initiator of initiators.splice(0)) initiator.close();
   await Promise.all(transports.splice(0).map((transport) => transport.stop()));
   for (const processId of processIds) if (runs(processId)) process.kill(processId, 'SIGKILL');
   processIds.clear();
@@ -62,6 +64,7 @@ const request = (): ExportRequest => ({
 
 async function session(): Promise<TestInitiator> {
   const initiator = await TestInitiator.connect(port);
+  initiators.push(initiator);
   expect(await initiator.login({ target: iqn(), user: accessId, secret })).toBe(0);
   await initiator.command(cdbs.testUnitReady);
   return initiator;
@@ -145,11 +148,11 @@ describe('a target in a process of its own', () => {
   test('is replaced when it listens elsewhere than it should', async () => {
     const first = await started();
     const before = first.processId;
+    first.abandon();
     port = await freePort();
     const second = await started();
     expect(second.processId).not.toBe(before);
     await eventually(() => !runs(before), 'the end of the process before');
-    await first.stop();
   });
 
   test('is started again when it dies, with all it had', async () => {
