@@ -1,5 +1,5 @@
 import assert from 'node:assert/strict';
-import { assertPattern, writePattern } from '../pattern.ts';
+import { assertPattern, pattern, writePattern } from '../pattern.ts';
 import { plainCall, volumeSize } from './driver-bench.ts';
 import type { DriverTests } from './driver-conformance.ts';
 
@@ -179,4 +179,53 @@ export const volumeTests: DriverTests = {
       assert(end <= volume.size && holes >= 0, 'extents stay within the device');
     });
   },
+
+  'a long mix of writes, zeroes and discards leaves what plain memory would hold': async (bench) => {
+    const volume = await bench.volume();
+    await bench.using(volume, async (device) => {
+      const model = Buffer.alloc(volume.size);
+      const random = sequence(20_261_122);
+      const below = (limit: number) => Math.floor(random() * limit);
+      for (let step = 1; step <= 300; step++) {
+        // Mostly small, sometimes beyond every chunk and cluster size.
+        const blocks = 1 + below(step % 10 === 0 ? 1024 : 24);
+        const length = Math.min(blocks * device.blockSize, volume.size);
+        const offset = below((volume.size - length) / device.blockSize + 1) * device.blockSize;
+        const choice = random();
+        if (choice < 0.5) {
+          const data = pattern(step, offset, length);
+          await device.write(data, offset, { fua: step % 50 === 0 });
+          model.set(data, offset);
+        } else if (choice < 0.8) {
+          await (choice < 0.65 ? device.discard(offset, length) : device.writeZeroes(offset, length));
+          model.fill(0, offset, offset + length);
+        } else {
+          const found = new Uint8Array(length).fill(0xa5);
+          await device.read(found, offset);
+          const same = Buffer.compare(found, model.subarray(offset, offset + length)) === 0;
+          assert(same, `step ${step}: ${length} bytes at ${offset} are not what was written last`);
+        }
+      }
+      const rest = Buffer.from(model);
+      for await (const extent of device.allocatedExtents(0, volume.size)) {
+        rest.fill(0, extent.offset, extent.offset + extent.length);
+      }
+      assert(
+        rest.every((byte) => byte === 0),
+        'allocatedExtents leaves out data',
+      );
+      const found = Buffer.alloc(volume.size, 0xa5);
+      await device.read(found, 0);
+      assert(found.equals(model), 'the volume differs from what was written');
+    });
+  },
 };
+
+/** Numbers from 0 to 1 that are the same in every run (a linear congruential generator). */
+function sequence(seed: number): () => number {
+  let state = seed >>> 0;
+  return () => {
+    state = (Math.imul(state, 1_664_525) + 1_013_904_223) >>> 0;
+    return state / 2 ** 32;
+  };
+}
