@@ -1,7 +1,16 @@
 import { mkdtempSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import { type BlockStorage, type BlockStorageOptions, type Clock, definePlugin, ScoriaError, type Store, systemClock, systemRandom } from '@scoria/core';
+import {
+  type BlockStorage,
+  type BlockStorageOptions,
+  type Clock,
+  definePlugin,
+  ScoriaError,
+  type Store,
+  systemClock,
+  systemRandom,
+} from '@scoria/core';
 import { MemoryBackend } from '@scoria/driver-memory';
 import { createSqliteStore } from '@scoria/store-sql';
 import { afterEach, beforeEach, describe, expect, it, vi } from 'vitest';
@@ -49,7 +58,11 @@ describe('durable operations', () => {
     expect(await storage.volumes.get(alice, volume.id)).toMatchObject({ status: 'error', placementId: null });
     expect(objects()).toEqual([]);
     const [message] = await storage.messages.list(alice, {});
-    expect(message).toMatchObject({ resourceId: volume.id, code: 'device-no-space', text: expect.stringContaining('The array is full.') });
+    expect(message).toMatchObject({
+      resourceId: volume.id,
+      code: 'device-no-space',
+      text: expect.stringContaining('The array is full.'),
+    });
     expect(await storage.messages.list(caller('bob'), {})).toEqual([]);
     await storage.operations.wait((await storage.volumes.delete(alice, volume.id)).operationId, patience);
   });
@@ -235,13 +248,32 @@ describe('durable operations', () => {
       await go.promise;
     });
     const seen: string[] = [];
-    using _subscription = storage.events.subscribe(alice, (event) => void seen.push(`${event.sequence} ${event.name} ${event.payload['status'] ?? ''}`));
+    using _subscription = storage.events.subscribe(
+      alice,
+      (event) => void seen.push(`${event.sequence} ${event.name} ${event.payload['status'] ?? ''}`),
+    );
     const { operationId } = await storage.volumes.create(alice, { size: mib });
-    await vi.waitFor(async () => expect((await storage.operations.get(alice, operationId)).progress).toMatchObject({ step: 'create', done: 25, total: 100 }), patience);
+    await vi.waitFor(
+      async () =>
+        expect((await storage.operations.get(alice, operationId)).progress).toMatchObject({
+          step: 'create',
+          done: 25,
+          total: 100,
+        }),
+      patience,
+    );
     go.resolve();
     await storage.operations.wait(operationId, patience);
-    expect(seen.map((line) => line.replace(/^\d+ /, ''))).toEqual(['volume.changed creating', 'volume.changed available', 'operation.ended succeeded']);
-    expect((await storage.events.after(alice, 0)).map(({ name }) => name)).toEqual(['volume.changed', 'volume.changed', 'operation.ended']);
+    expect(seen.map((line) => line.replace(/^\d+ /, ''))).toEqual([
+      'volume.changed creating',
+      'volume.changed available',
+      'operation.ended succeeded',
+    ]);
+    expect((await storage.events.after(alice, 0)).map(({ name }) => name)).toEqual([
+      'volume.changed',
+      'volume.changed',
+      'operation.ended',
+    ]);
     expect(await storage.events.after(caller('bob'), 0)).toEqual([]);
   });
 

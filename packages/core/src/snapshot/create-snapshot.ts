@@ -74,7 +74,8 @@ export const createSnapshot = defineOperation<Input, State>({
         const backend = context.services.backends.get(context.state.backendId ?? '');
         const [snapshot, volume] = [await snapshotObject(context), await volumeObject(context)];
         const capture = () => backend.driver.createSnapshot(snapshot, volume, context);
-        return { made: await captured(backend, context.input.volumeId, context, capture) };
+        const discard = () => backend.driver.deleteSnapshot(snapshot, context);
+        return { made: await captured(backend, context.input.volumeId, context, capture, discard) };
       },
       async undo(context) {
         const { driver } = context.services.backends.get(context.state.backendId ?? '');

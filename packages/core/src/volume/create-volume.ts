@@ -102,7 +102,9 @@ export const createVolume = defineOperation<Input, State>({
         }
         const { clone } = driver;
         if (input.source.kind === 'volume' && clone) {
-          return { made: await captured(backend, input.source.id, context, () => clone.call(driver, copy, source, context)) };
+          const capture = () => clone.call(driver, copy, source, context);
+          const discard = () => driver.delete(copy, context);
+          return { made: await captured(backend, input.source.id, context, capture, discard) };
         }
         return { made: { ...(await driver.create(request, context)), filled: false } };
       },

@@ -9,12 +9,14 @@ const longestHold = 15_000;
 /**
  * Runs a driver's snapshot or clone of a volume while the transport holds writes back, so that the copy is one point in
  * time. A copy that came back unfilled needs no hold: filling it takes its own point in time.
+ * When the hold did not last, what was captured is discarded and the error is `writes-not-held`.
  */
 export async function captured(
   backend: ServedBackend,
   volumeId: string,
   call: PluginCall,
   capture: () => Promise<CreatedCopy>,
+  discard: () => Promise<void>,
 ): Promise<CreatedCopy> {
   const token = backend.transport ? await backend.transport.hold(volumeId, longestHold, call) : null;
   if (token === null || !backend.transport) return capture();
@@ -27,6 +29,8 @@ export async function captured(
   }
   const { held } = await backend.transport.release(token, call);
   if (copy.filled && !held) {
+    // A repeat would find what was captured and take it for good.
+    await discard();
     throw new ScoriaError('writes-not-held', `Writes to volume ${volumeId} could not be held while it was copied.`);
   }
   return copy;
