@@ -1,5 +1,6 @@
 import { afterEach, describe, expect, it } from 'vitest';
-import type { BlockStorage } from '@scoria/core';
+import { type BlockStorage, systemRandom } from '@scoria/core';
+import { MemoryBackend, MemoryDriver, memoryDriver } from '@scoria/driver-memory';
 import { caller, memoryInstance } from './instance.ts';
 
 const mib = 2 ** 20;
@@ -42,6 +43,27 @@ describe('volumes and snapshots over a memory backend', () => {
     await operations.wait(removal.operationId, patience);
     await expect(volumes.get(alice, made.volume.id)).rejects.toMatchObject({ code: 'not-found' });
     await expect(snapshots.get(alice, snapshot.snapshot.id)).rejects.toMatchObject({ code: 'not-found' });
+  });
+
+  it('finds what the backend has and the store does not, and the reverse', async () => {
+    const backend = new MemoryBackend({ backendId: systemRandom.uuid() });
+    storage = await memoryInstance({ plugins: { backends: { memory: { plugin: memoryDriver({ backend }) } } } });
+    const { volume, operationId } = await storage.volumes.create(alice, { size: mib });
+    await storage.operations.wait(operationId, patience);
+    const root = caller('root', true);
+    expect((await storage.audits.run(root)).backends).toEqual([{ backend: 'memory', unknown: [], missing: [] }]);
+    const [placementId = ''] = backend.objects.keys();
+    backend.objects.delete(placementId);
+    const stray = { placementId: systemRandom.uuid(), pool: 'pool', backendRef: null, size: mib };
+    await new MemoryDriver(backend, 'whoever').create(stray, {
+      signal: new AbortController().signal,
+      fence: 0,
+      progress: () => {},
+    });
+    expect((await storage.audits.run(root)).backends).toMatchObject([
+      { unknown: [{ placementId: stray.placementId }], missing: [{ id: placementId, resourceId: volume.id }] },
+    ]);
+    await expect(storage.audits.run(alice)).rejects.toMatchObject({ code: 'not-permitted' });
   });
 
   it('keeps projects apart', async () => {

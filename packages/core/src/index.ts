@@ -24,6 +24,7 @@ export * from './operation/operation-repository.ts';
 export * from './operation/operation.ts';
 export * from './operation/operations.ts';
 export * from './operation/registry.ts';
+export * from './placement/audits.ts';
 export * from './placement/backend.ts';
 export * from './placement/placement.ts';
 export * from './placement/pools.ts';

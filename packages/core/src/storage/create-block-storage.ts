@@ -9,6 +9,7 @@ import { Messages } from '../message/messages.ts';
 import { Operations } from '../operation/operations.ts';
 import { OperationServices } from '../operation/services.ts';
 import { OperationWorker } from '../operation/worker.ts';
+import { Audits } from '../placement/audits.ts';
 import { Backends } from '../placement/backends.ts';
 import { Pools } from '../placement/pools.ts';
 import { type Clock, systemClock } from '../platform/clock.ts';
@@ -53,6 +54,7 @@ export interface BlockStorage {
   readonly messages: Messages;
   readonly services: Services;
   readonly pools: Pools;
+  readonly audits: Audits;
   readonly operations: Operations;
   readonly events: Events;
   /** Lets work under way end or interrupts it, so that the next start goes on with it; closes transports and the store. */
@@ -109,6 +111,7 @@ export async function createBlockStorage(options: BlockStorageOptions): Promise<
       .class(tokens.Messages, Messages)
       .class(tokens.Services, Services)
       .class(tokens.Pools, Pools)
+      .class(tokens.Audits, Audits)
       .class(tokens.Events, Events);
     assembly.verify([
       tokens.OperationWorker,
@@ -119,6 +122,7 @@ export async function createBlockStorage(options: BlockStorageOptions): Promise<
       tokens.Messages,
       tokens.Services,
       tokens.Pools,
+      tokens.Audits,
       tokens.Events,
     ]);
     try {
@@ -137,6 +141,7 @@ export async function createBlockStorage(options: BlockStorageOptions): Promise<
       messages: assembly.get(tokens.Messages),
       services: assembly.get(tokens.Services),
       pools: assembly.get(tokens.Pools),
+      audits: assembly.get(tokens.Audits),
       operations: assembly.get(tokens.Operations),
       events: assembly.get(tokens.Events),
       stop: async () => {

@@ -1,9 +1,11 @@
 import type { Route } from '../http/route.ts';
 import { attachmentRoutes } from './attachments/routes.ts';
+import { auditRoutes } from './audits/routes.ts';
 import { selfDescriptionRoutes } from './self-description/routes.ts';
 import { infrastructureRoutes } from './infrastructure/routes.ts';
 import { messageRoutes } from './messages/routes.ts';
 import { snapshotMetadataRoutes, volumeMetadataRoutes } from './metadata-routes.ts';
+import { operationRoutes } from './operations/routes.ts';
 import { quotaRoutes } from './quotas/routes.ts';
 import { snapshotRoutes } from './snapshots/routes.ts';
 import { volumeTypeRoutes } from './volume-types/routes.ts';
@@ -25,4 +27,5 @@ export const blockStorageRoutes: readonly Route[] = [
   ...selfDescriptionRoutes,
 ];
 
-export { operationRoutes } from './operations/routes.ts';
+/** Every route below `/scoria/v1`. */
+export const scoriaRoutes: readonly Route[] = [...operationRoutes, ...auditRoutes];

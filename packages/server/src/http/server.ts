@@ -1,7 +1,7 @@
 import { createReadStream } from 'node:fs';
 import type { BlockStorage, Clock, Random } from '@scoria/core';
 import fastify, { LogController, type FastifyBaseLogger, type FastifyInstance, type FastifyRequest } from 'fastify';
-import { blockStorageRoutes, operationRoutes } from '../api/routes.ts';
+import { blockStorageRoutes, scoriaRoutes } from '../api/routes.ts';
 import type { Authenticator } from './authenticator.ts';
 import { mountDiscovery } from './discovery.ts';
 import { contextOf, mountBlockStorage, mountUnversioned, type DispatcherOptions } from './dispatcher.ts';
@@ -80,7 +80,7 @@ export function createHttpServer(options: HttpServerOptions): FastifyInstance {
   if (options.identity) mountIdentity(app, options.identity.routes, publicUrl);
   mountImagePlaceholder(app, publicUrl, authenticator);
   mountBlockStorage(app, blockStorageRoutes, dispatcher);
-  mountUnversioned(app, '/scoria/v1', operationRoutes, dispatcher);
+  mountUnversioned(app, '/scoria/v1', scoriaRoutes, dispatcher);
   mountEventStream(app, { storage, authenticator, clock });
   return app;
 }

@@ -1,0 +1,77 @@
+import { z } from 'zod';
+import { route } from '../../http/route.ts';
+
+const bytes = z.number().describe('bytes');
+
+const auditSchema = z.object({
+  backends: z.array(
+    z.object({
+      backend: z.string(),
+      unknown: z
+        .array(z.object({ placement_id: z.string(), kind: z.string(), pool: z.string(), size: bytes, used: bytes }))
+        .describe('on the backend, without a row'),
+      missing: z
+        .array(z.object({ placement_id: z.string(), kind: z.string(), resource_id: z.string(), pool: z.string() }))
+        .describe('rows without their object on the backend'),
+    }),
+  ),
+  transports: z.array(
+    z.object({
+      transport: z.string(),
+      exports: z.array(
+        z.object({ access_id: z.string(), volume_id: z.string(), read_only: z.boolean(), sessions: z.array(z.string()) }),
+      ),
+      volumes: z.array(
+        z.object({ volume_id: z.string(), reads: z.number(), writes: z.number(), read_bytes: bytes, written_bytes: bytes }),
+      ),
+      unknown: z.array(z.string()).describe('accesses published without a row'),
+      missing: z.array(z.string()).describe('open accesses that are not published'),
+    }),
+  ),
+});
+
+/** Below `/scoria/v1`, for administrators: what backends and targets really have against what the service knows. */
+export const auditRoutes = [
+  route({
+    method: 'GET',
+    path: '/audit',
+    summary: 'Compares backends and targets with the store, both ways; changes nothing',
+    response: { 200: z.object({ audit: auditSchema }) },
+    async handler({ storage, context }) {
+      const { backends, transports } = await storage.audits.run(context);
+      return {
+        audit: {
+          backends: backends.map(({ backend, unknown, missing }) => ({
+            backend,
+            unknown: unknown.map(({ placementId, kind, pool, size, usedBytes }) => ({
+              placement_id: placementId,
+              kind,
+              pool,
+              size,
+              used: usedBytes,
+            })),
+            missing: missing.map(({ id, kind, resourceId, pool }) => ({ placement_id: id, kind, resource_id: resourceId, pool })),
+          })),
+          transports: transports.map(({ transport, exports, stats, unknown, missing }) => ({
+            transport,
+            exports: exports.map(({ accessId, volumeId, readOnly, sessions }) => ({
+              access_id: accessId,
+              volume_id: volumeId,
+              read_only: readOnly,
+              sessions: [...sessions],
+            })),
+            volumes: stats.map(({ volumeId, reads, writes, readBytes, writtenBytes }) => ({
+              volume_id: volumeId,
+              reads,
+              writes,
+              read_bytes: readBytes,
+              written_bytes: writtenBytes,
+            })),
+            unknown: [...unknown],
+            missing: [...missing],
+          })),
+        },
+      };
+    },
+  }),
+];
