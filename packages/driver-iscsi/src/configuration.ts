@@ -1,16 +1,5 @@
 import { z } from 'zod';
-import type { ListenAddress } from './protocol/portal.ts';
-
-/** Splits `host:port`, `[v6]:port`; `null` for anything else. */
-export function parseAddress(text: string): ListenAddress | null {
-  const match = /^(?:\[([0-9a-fA-F:.]+)\]|([^:[\]\s]+)):([0-9]{1,5})$/.exec(text);
-  const host = match?.[1] ?? match?.[2];
-  const port = Number(match?.[3]);
-  return host === undefined || port > 65_535 ? null : { host, port };
-}
-
-/** `host:port`, with brackets for an IPv6 address. */
-export const formatAddress = ({ host, port }: ListenAddress): string => `${host.includes(':') ? `[${host}]` : host}:${port}`;
+import { parseAddress } from './protocol/listen-address.ts';
 
 const address = z.string().refine((text) => parseAddress(text) !== null, 'must be host:port, with an IPv6 address in brackets');
 const anyHost: readonly string[] = ['0.0.0.0', '::'];

@@ -12,12 +12,12 @@ import {
   type Random,
   type Transport,
 } from '@scoria/core';
-import { formatAddress, parseAddress, type IscsiConfiguration } from './configuration.ts';
+import type { IscsiConfiguration } from './configuration.ts';
 import type { ControlCall } from './control/control-client.ts';
 import type { TargetSettings, TargetVerb, VerbReply, VerbRequest } from './control/messages.ts';
 import { ProcessTarget } from './control/process-target.ts';
 import { controlSocketPath } from './control/socket-path.ts';
-import type { ListenAddress } from './protocol/portal.ts';
+import { formatAddress, parseAddress, type ListenAddress } from './protocol/listen-address.ts';
 import { targetName } from './target/target-name.ts';
 import { TargetService } from './target/target-service.ts';
 

@@ -1,4 +1,5 @@
 import { writeSync } from 'node:fs';
+import { Socket } from 'node:net';
 import { openPathDevice, ScoriaError, systemClock, systemRandom, type Log, type LogFields } from '@scoria/core/device';
 import { z } from 'zod';
 import { ControlServer } from './control/control-server.ts';
@@ -15,11 +16,17 @@ const startSchema = z.object({ socketPath: z.string().min(1).max(107), settings:
 /** Exit status after an error that was told on standard output. */
 const failed = 1;
 
+/** Time for the last words of a process that failed, ms. */
+const logDeadline = 500;
+/** Bytes of log kept for a controller that does not read; what comes then is lost. */
+const maxUnread = 1_048_576;
+
+// Written without waiting: a controller that stands still must not hold up initiators, and one that is gone neither.
+const errorOutput = new Socket({ fd: 2, readable: false, writable: true });
+errorOutput.on('error', () => {});
 const write = (level: string) => (fields: LogFields, message: string) => {
-  // A controller that is gone has taken the other end of the pipe along; the target serves on.
-  try {
-    writeSync(2, `${JSON.stringify({ level, time: systemClock.now(), ...fields, message })}\n`);
-  } catch {}
+  if (errorOutput.destroyed || errorOutput.writableLength > maxUnread) return;
+  errorOutput.write(`${JSON.stringify({ level, time: systemClock.now(), ...fields, message })}\n`);
 };
 const log: Log = { debug: () => {}, info: write('info'), warn: write('warn'), error: write('error') };
 
@@ -60,6 +67,13 @@ async function main(): Promise<void> {
   }
   // The terminal's Ctrl-C and its end concern the control plane, which tells us what to do.
   process.on('SIGHUP', () => {});
+  process.on('uncaughtException', (error) => {
+    log.error({ error: error.message, stack: error.stack }, 'the iSCSI target process failed by a bug');
+    const exit = (): never => process.exit(failed);
+    if (errorOutput.destroyed) exit();
+    errorOutput.end(exit);
+    systemClock.timer(logDeadline, exit);
+  });
   tell({ ready: true });
 }
 

@@ -5,16 +5,11 @@ import { maxTransferLength } from '../scsi/inquiry.ts';
 import { senseOf } from '../scsi/sense.ts';
 import { BufferPool } from './buffer-pool.ts';
 import { Connection } from './connection.ts';
+import { formatAddress, type ListenAddress } from './listen-address.ts';
 import { portalGroupTag, type LoginResult } from './login.ts';
 import { bhsLength } from './pdu.ts';
 import { Session, type SessionLimits } from './session.ts';
 import type { TargetRegistry } from './target-registry.ts';
-
-/** A TCP address. */
-export interface ListenAddress {
-  readonly host: string;
-  readonly port: number;
-}
 
 /** What a portal needs. */
 export interface PortalOptions {
@@ -44,10 +39,15 @@ export class Portal {
   readonly #sessions = new Map<string, Session>();
   readonly #tsihs = new Set<number>();
   readonly #pool = new BufferPool(bhsLength, maxPooled);
+  /** Addresses to tell in discovery; `null`: only the one at which an initiator came is known to reach us. */
+  readonly #advertised: readonly string[] | null;
   #lastTsih = 0;
 
   constructor(options: PortalOptions) {
     this.#options = options;
+    const { advertise, listen: addresses } = options;
+    const fixed = addresses.every(({ host, port }) => port !== 0 && host !== '0.0.0.0' && host !== '::');
+    this.#advertised = advertise !== undefined ? [advertise] : fixed ? addresses.map(formatAddress) : null;
   }
 
   /** Listens on every address. Rejects with `address-in-use` or `invalid-configuration`, and then listens on none. */
@@ -136,12 +136,12 @@ export class Portal {
     target.sessions.add(session);
     // Session reinstatement: the tasks of the old session end before the new one begins (RFC 7143, 6.3.5).
     if (before !== undefined) await before.close();
-    addUnitAttention(session.nexus, before === undefined ? senseOf.powerOn : senseOf.nexusLoss);
-    target.logicalUnit.nexuses.add(session.nexus);
-    if (!this.#options.registry.has(target)) {
+    if (session.ending || !this.#options.registry.has(target)) {
       await session.close();
       throw new ScoriaError('not-found', 'The access ended during the login');
     }
+    addUnitAttention(session.nexus, before === undefined ? senseOf.powerOn : senseOf.nexusLoss);
+    target.logicalUnit.nexuses.add(session.nexus);
     return session;
   }
 
@@ -156,7 +156,7 @@ export class Portal {
   #visibleTo(login: LoginResult, connection: Connection): readonly (readonly [string, string])[] {
     const target = login.target ?? (login.chapName === null ? undefined : this.#options.registry.findAccess(login.chapName));
     if (target === undefined) return [];
-    const addresses = [this.#options.advertise ?? connection.localAddress];
+    const addresses = this.#advertised ?? [connection.localAddress];
     return [
       ['TargetName', target.name],
       ...addresses.map((address) => ['TargetAddress', `${address},${portalGroupTag}`] as const),

@@ -218,6 +218,11 @@ export class Session {
     this.send(message, true);
   }
 
+  /** Whether the end of the session has begun. */
+  get ending(): boolean {
+    return this.#closing !== null;
+  }
+
   /** The task with this tag, while it is under way. */
   task(taskTag: number): ScsiTask | undefined {
     return this.#tasks.get(taskTag);

@@ -111,8 +111,11 @@ export class ExportedVolume {
   /** Flushes and closes the device. */
   async close(): Promise<void> {
     for (const token of [...this.#holds.keys()]) this.release(token);
-    if (!this.unit.device.readOnly) await this.unit.device.flush();
-    await this.unit.device.close();
+    try {
+      if (!this.unit.device.readOnly) await this.unit.device.flush();
+    } finally {
+      await this.unit.device.close();
+    }
   }
 }
 

@@ -1,6 +1,7 @@
 import { ScoriaError, type Clock, type DeviceLocator, type DeviceOpeners, type Log, type Random } from '@scoria/core/device';
 import { parseRequest, type TargetVerb, type VerbReply, type VerbRequest } from '../control/messages.ts';
-import { Portal, type ListenAddress } from '../protocol/portal.ts';
+import type { ListenAddress } from '../protocol/listen-address.ts';
+import { Portal } from '../protocol/portal.ts';
 import { TargetRegistry, type Target } from '../protocol/target-registry.ts';
 import { ExportedVolume, openDevice } from './exported-volume.ts';
 import { targetName } from './target-name.ts';
@@ -81,7 +82,11 @@ export class TargetService {
     const volumes = [...this.#volumes.values()];
     this.#volumes.clear();
     this.#holds.clear();
-    await Promise.all(volumes.map((volume) => volume.close()));
+    for (const ended of await Promise.allSettled(volumes.map((volume) => volume.close()))) {
+      if (ended.status === 'rejected') {
+        this.#options.log.error({ error: ScoriaError.from(ended.reason).message }, 'a volume could not be flushed and closed');
+      }
+    }
   }
 
   /** Carries out a verb given as a plain message, which is checked. Rejects with `invalid-input` for a malformed one. */
