@@ -9,6 +9,7 @@ import {
   type Transport,
 } from '@scoria/core';
 import { MemoryBackend, memoryDriver } from '@scoria/driver-memory';
+import availabilityZoneFilter from '@scoria/scheduler-weighers/availability-zone-filter';
 import { createSqliteStore } from '@scoria/store-sql';
 import { z } from 'zod';
 import { createHttpServer, type HttpServerOptions } from '../src/http/server.ts';
@@ -117,6 +118,7 @@ export class TestService {
       plugins: {
         backends: { memory: { plugin: memoryDriver({ backend }), transport: 'listed' } },
         transports: { listed: { plugin: transport } },
+        filters: [{ plugin: availabilityZoneFilter }],
       },
       accessKey: new Uint8Array(32),
       baseDirectory: '/',

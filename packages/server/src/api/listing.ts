@@ -143,7 +143,7 @@ export class Listing<Field extends string> {
         offset: integer('offset', given.offset) ?? 0,
       },
       empty: empty || limit === 0,
-      allProjects: call.context.isAdmin && flagOf('all_tenants', given.all_tenants),
+      allProjects: flagOf('all_tenants', given.all_tenants) && call.context.isAdmin,
       withCount: call.atLeast('3.45') && flagOf('with_count', given.with_count),
     };
   }

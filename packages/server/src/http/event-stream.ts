@@ -41,6 +41,7 @@ export function mountEventStream(app: FastifyInstance, options: EventStreamOptio
       'Cache-Control': 'no-store',
       'X-Openstack-Request-Id': request.id,
     });
+    reply.raw.flushHeaders();
     try {
       await follow(reply.raw, context, after, allProjects, stream, options);
     } catch (error) {
