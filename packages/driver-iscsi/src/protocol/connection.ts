@@ -3,18 +3,7 @@ import type { Socket } from 'node:net';
 import { ScoriaError, type Clock, type Log, type Random } from '@scoria/core/device';
 import { LoginNegotiator, loginStatus, type LoginAnswer, type LoginResult } from './login.ts';
 import { loginMaxRecvDataSegmentLength, targetMaxRecvDataSegmentLength } from './negotiation.ts';
-import {
-  bhsLength,
-  flag,
-  joinData,
-  makeHeader,
-  nextSequence,
-  opcodeOf,
-  paddingOf,
-  requestOpcode,
-  responseOpcode,
-  taskTagOf,
-} from './pdu.ts';
+import { joinData, makeHeader, nextSequence, opcodeOf, paddingOf, requestOpcode, responseOpcode, taskTagOf } from './pdu.ts';
 import { PduDecoder, PduFormatError } from './pdu-decoder.ts';
 import { ProtocolError } from './scsi-task.ts';
 import type { Session } from './session.ts';

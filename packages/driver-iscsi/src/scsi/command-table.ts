@@ -22,7 +22,7 @@ export const usageOf = (digits: string): Buffer => Buffer.from(digits.replaceAll
 
 /** Finds the definition for a CDB. */
 export class CommandTable {
-  readonly #plain: (CommandDefinition | undefined)[] = new Array<CommandDefinition | undefined>(256);
+  readonly #plain: (CommandDefinition | undefined)[] = [];
   readonly #byAction = new Map<number, CommandDefinition>();
   readonly #withActions = new Set<number>();
   readonly all: readonly CommandDefinition[];

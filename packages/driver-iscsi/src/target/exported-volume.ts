@@ -110,7 +110,7 @@ export class ExportedVolume {
 
   /** Flushes and closes the device. */
   async close(): Promise<void> {
-    for (const token of [...this.#holds.keys()]) this.release(token);
+    for (const token of this.#holds.keys()) this.release(token);
     try {
       if (!this.unit.device.readOnly) await this.unit.device.flush();
     } finally {

@@ -78,7 +78,7 @@ export class TargetService {
   /** Asks initiators to log out, ends all sessions, flushes and closes all devices. */
   async stop(): Promise<void> {
     await this.#portal.stop();
-    for (const target of [...this.#registry.values()]) this.#registry.remove(target);
+    for (const target of this.#registry.values()) this.#registry.remove(target);
     const volumes = [...this.#volumes.values()];
     this.#volumes.clear();
     this.#holds.clear();
