@@ -29,6 +29,8 @@ export function packageOptions(directory: string): Options {
     // Dependencies stay imports, other packages of this workspace too.
     skipNodeModulesBundle: true,
     tsconfig: join(import.meta.dirname, 'tsconfig.json'),
+    // Some built-in modules exist only under their full name.
+    removeNodeProtocol: false,
     silent: true,
   };
 }

@@ -1,9 +1,18 @@
+import { randomUUID } from 'node:crypto';
+import { join } from 'node:path';
 import { defineConfig } from 'vitest/config';
 
 const shared = { ssr: { resolve: { conditions: ['@scoria/source', 'node', 'import', 'default'] } } };
 
+/** Where `.ci/run` collects what each run of the tests counted. */
+const reports = process.env.TEST_REPORTS;
+
 export default defineConfig({
   test: {
+    ...(reports && {
+      reporters: ['default', 'json'],
+      outputFile: { json: join(reports, `${randomUUID()}.json`) },
+    }),
     projects: [
       {
         ...shared,
@@ -11,6 +20,25 @@ export default defineConfig({
           name: 'unit',
           include: ['packages/*/src/**/*.test.ts', 'packages/*/test/**/*.test.ts', 'test/unit/**/*.test.ts'],
           globalSetup: ['test/node-version.ts'],
+        },
+      },
+      {
+        ...shared,
+        test: {
+          name: 'rules',
+          include: ['test/rules/**/*.test.ts'],
+          globalSetup: ['test/node-version.ts'],
+          testTimeout: 60_000,
+        },
+      },
+      {
+        ...shared,
+        test: {
+          name: 'packages',
+          include: ['test/packages/**/*.test.ts'],
+          globalSetup: ['test/node-version.ts'],
+          testTimeout: 60_000,
+          hookTimeout: 180_000,
         },
       },
       {
