@@ -1,0 +1,256 @@
+import type { Bus } from '../bus/bus.ts';
+import { ScoriaError } from '../error/scoria-error.ts';
+import type { Transaction } from '../event/outbox.ts';
+import type { WorkerSettings } from '../plugin/settings.ts';
+import type { EffectStep, StepContext, TransactionStep } from './definition.ts';
+import type { WorkerScope } from './operation-repository.ts';
+import type { JournalEntry, Operation, OperationRole, OperationStatus } from './operation.ts';
+import { type AnyOperation, operationRegistry } from './registry.ts';
+import type { OperationServices } from './services.ts';
+
+/** An effect of whatever operation. */
+export type AnyEffect = EffectStep<unknown, unknown>;
+type AnyStep = TransactionStep<unknown, unknown> | AnyEffect;
+
+/** How the effect that ran last came out. */
+export type Outcome = { readonly ok: true; readonly result: object } | { readonly ok: false; readonly error: ScoriaError };
+
+/** A transaction step said no. The transaction was rolled back; the next one undoes from there. */
+export class Refusal extends Error {
+  readonly step: number;
+  readonly error: ScoriaError;
+
+  constructor(step: number, error: ScoriaError) {
+    super(error.message, { cause: error });
+    this.step = step;
+    this.error = error;
+  }
+}
+
+/** What one turn works with. */
+export interface TurnParts {
+  readonly transaction: Transaction;
+  readonly operation: Operation;
+  /** Holder of the lease. */
+  readonly owner: string;
+  readonly now: number;
+  readonly bus: Bus;
+  readonly services: OperationServices;
+  readonly settings: WorkerSettings;
+  readonly scope: WorkerScope;
+  /** Called with the operation as written, once that is durable. */
+  readonly written: (operation: Operation) => void;
+}
+
+/** The error of an operation that somebody cancelled. */
+export function cancelledError(operation: Operation): ScoriaError {
+  return new ScoriaError('cancelled', `${operation.name} was cancelled before it was done.`);
+}
+
+/** The definition of an operation. `internal` when this version does not have it. */
+export function definitionOf(operation: Operation): AnyOperation {
+  const definition = operationRegistry.get(operation.name);
+  if (definition) return definition;
+  throw new ScoriaError('internal', `Operation ${operation.id} is a ${operation.name}, which this version does not know`);
+}
+
+/**
+ * One turn of an operation, within one transaction: records what the effect before it gave, runs the transaction steps
+ * that follow, and journals the intent of the next effect; or writes the end.
+ */
+export class Turn {
+  readonly #parts: TurnParts;
+  readonly #definition: AnyOperation;
+  readonly #journal: Omit<JournalEntry, 'sequence'>[] = [];
+  #status: OperationStatus;
+  /** Index of the step to run next, or while compensating to undo next. */
+  #step: number;
+  /** The effect of that step may exist. */
+  #started: boolean;
+  #state: object;
+  #attempts: number;
+  #error: ScoriaError | null;
+  /** The undoing of the present step was given up. */
+  #abandoned = false;
+
+  constructor(parts: TurnParts) {
+    const { operation } = parts;
+    this.#parts = parts;
+    this.#definition = definitionOf(operation);
+    this.#status = operation.status;
+    this.#step = operation.step;
+    this.#started = operation.started;
+    this.#state = this.#definition.state.parse(operation.state) as object;
+    this.#attempts = operation.attempts;
+    this.#error = operation.error ? ScoriaError.fromData(operation.error) : null;
+  }
+
+  /**
+   * Takes the turn. Returns the effect to perform next, or `null` when there is nothing more to do here: the operation
+   * has ended or goes on in another role. Throws {@link Refusal}.
+   */
+  async take(outcome: Outcome | null, refusal: Refusal | null, cancelRequested: boolean): Promise<AnyEffect | null> {
+    if (outcome) this.#record(outcome);
+    const cancelled = cancelRequested && this.#definition.cancellable;
+    for (;;) {
+      const step = this.#definition.steps[this.#step];
+      if (this.#status === 'running') {
+        if (!step) return this.#succeed();
+        if (refusal?.step === this.#step) this.#undoFrom(refusal.error);
+        else if (cancelled) this.#undoFrom(cancelledError(this.#parts.operation));
+        else if (this.#passesOver(step)) this.#step += 1;
+        else if (!this.#serves(step)) return this.#handOver(step.role);
+        else if (step.kind === 'effect') return this.#begin(step);
+        else await this.#runTransactionStep(step);
+      } else {
+        if (!step || this.#abandoned) return this.#fail();
+        if (!step.undo || this.#passesOver(step)) this.#stepBack();
+        else if (!this.#serves(step)) return this.#handOver(step.role);
+        else if (step.kind === 'effect') return this.#begin(step);
+        else {
+          await step.undo(this.#parts.transaction, this.#context());
+          this.#note('undone');
+          this.#stepBack();
+        }
+      }
+    }
+  }
+
+  #record(outcome: Outcome): void {
+    if (outcome.ok) {
+      this.#note(this.#status === 'running' ? 'done' : 'undone');
+      this.#state = { ...this.#state, ...outcome.result };
+      this.#step += this.#status === 'running' ? 1 : -1;
+      this.#started = false;
+      this.#attempts = 0;
+      return;
+    }
+    const { error } = outcome;
+    const again = error.retryable && error.code !== 'cancelled' && this.#attempts < this.#parts.settings.retryPauses.length;
+    if (again) {
+      this.#note('failed', error);
+      this.#attempts += 1;
+    } else if (this.#status === 'running') {
+      this.#undoFrom(error);
+    } else {
+      this.#note('failed', error);
+      this.#abandoned = true;
+    }
+  }
+
+  #undoFrom(error: ScoriaError): void {
+    this.#note('failed', error);
+    this.#status = 'compensating';
+    this.#error = error;
+    this.#attempts = 0;
+    if (!this.#started) this.#step -= 1;
+  }
+
+  #stepBack(): void {
+    this.#step -= 1;
+    this.#started = false;
+  }
+
+  #passesOver(step: AnyStep): boolean {
+    return step.kind === 'effect' && step.when !== undefined && !step.when(this.#state, this.#parts.operation.input);
+  }
+
+  #serves({ role }: AnyStep): boolean {
+    const { scope } = this.#parts;
+    if (!scope.roles.includes(role)) return false;
+    const backendId = this.#backendId();
+    return role === 'scheduler' || (backendId !== null && scope.backendIds.includes(backendId));
+  }
+
+  #backendId(): string | null {
+    const found = 'backendId' in this.#state ? this.#state.backendId : undefined;
+    return typeof found === 'string' ? found : this.#parts.operation.backendId;
+  }
+
+  async #runTransactionStep(step: TransactionStep<unknown, unknown>): Promise<void> {
+    try {
+      const added = await step.run(this.#parts.transaction, this.#context());
+      this.#state = { ...this.#state, ...(added as object | undefined) };
+    } catch (thrown) {
+      const error = ScoriaError.from(thrown);
+      throw error.code === 'lease-lost' ? error : new Refusal(this.#step, error);
+    }
+    this.#note('done');
+    this.#step += 1;
+  }
+
+  async #begin(step: AnyEffect): Promise<AnyEffect> {
+    this.#note(this.#status === 'running' ? 'start' : 'undo');
+    this.#started = true;
+    await this.#write(step.role, true);
+    return step;
+  }
+
+  async #handOver(role: OperationRole): Promise<null> {
+    const { transaction, bus, operation } = this.#parts;
+    await this.#write(role, false);
+    transaction.afterCommit(() => bus.publish('operation', { operationId: operation.id }));
+    return null;
+  }
+
+  async #succeed(): Promise<null> {
+    this.#status = 'succeeded';
+    return this.#end(null);
+  }
+
+  async #fail(): Promise<null> {
+    const { operation, transaction } = this.#parts;
+    const error = this.#error ?? new ScoriaError('internal', `${operation.name} was undone for no reason`);
+    const cancelled = error.code === 'cancelled';
+    await this.#definition.failed(transaction, this.#context(), { error, undone: !this.#abandoned, cancelled });
+    this.#status = cancelled ? 'cancelled' : 'failed';
+    return this.#end(error);
+  }
+
+  async #end(error: ScoriaError | null): Promise<null> {
+    const { operation, transaction } = this.#parts;
+    const { id: operationId, projectId, name, resourceId } = operation;
+    this.#note('ended', error);
+    await this.#write(operation.role, false);
+    transaction.emit({ name: 'operation.ended', payload: { operationId, projectId, name, resourceId, status: this.#status } });
+    return null;
+  }
+
+  #context(): StepContext<unknown, unknown> {
+    const { operation, services, now } = this.#parts;
+    return { operation, input: this.#definition.input.parse(operation.input), state: this.#state, services, now };
+  }
+
+  #note(event: JournalEntry['event'], error: ScoriaError | null = null): void {
+    const { operation, now } = this.#parts;
+    const step = this.#definition.steps[this.#step]?.name ?? '';
+    this.#journal.push({ operationId: operation.id, at: now, step, event, error: error?.toData() ?? null });
+  }
+
+  /** @param keep - whether the lease is kept, for an effect of ours. */
+  async #write(role: OperationRole, keep: boolean): Promise<void> {
+    const { transaction, operation, owner, now, settings } = this.#parts;
+    const ended = this.#status !== 'running' && this.#status !== 'compensating';
+    const written = await transaction.operations.write(
+      operation.id,
+      owner,
+      operation.fence,
+      {
+        status: this.#status,
+        step: this.#step,
+        started: this.#started,
+        state: this.#state,
+        attempts: this.#attempts,
+        error: this.#error?.toData() ?? null,
+        role,
+        backendId: this.#backendId(),
+        leaseOwner: keep ? owner : null,
+        leaseUntil: keep ? now + settings.lease : 0,
+        ...(ended && { endedAt: now }),
+      },
+      now,
+    );
+    if (this.#journal.length > 0) await transaction.operations.appendJournal(this.#journal);
+    transaction.afterCommit(() => this.#parts.written(written));
+  }
+}
