@@ -41,6 +41,7 @@ const restoreConcurrency = 16;
 export class IscsiTransport implements Transport {
   readonly reaches: readonly string[];
   readonly #config: IscsiConfiguration;
+  readonly #log: Log;
   readonly #portals: readonly string[];
   readonly #service: TargetService | null = null;
   readonly #process: ProcessTarget | null = null;
@@ -50,6 +51,7 @@ export class IscsiTransport implements Transport {
 
   constructor({ name, config, baseDirectory, clock, random, log, openers }: IscsiTransportOptions) {
     this.#config = config;
+    this.#log = log;
     const listen = config.listen.flatMap((text) => parseAddress(text) ?? []);
     this.#portals = config.advertise === undefined ? listen.map(formatAddress) : [config.advertise];
     if (config.inProcess) {
@@ -182,13 +184,20 @@ export class IscsiTransport implements Transport {
     const worker = async (): Promise<void> => {
       for (let id = waiting.pop(); id !== undefined; id = waiting.pop()) {
         const request = this.#exports.get(id);
-        if (request !== undefined) await call('export', request);
+        if (request === undefined) continue;
+        await call('export', request).catch((error: unknown) => {
+          const { code, message } = ScoriaError.from(error);
+          // The process is gone again: all of it is to be done anew. Else one volume must not keep the others away.
+          if (code === 'transport-failed') throw error;
+          this.#log.error({ accessId: request.accessId, code, error: message }, 'an access could not be published again');
+        });
       }
     };
     await Promise.all(Array.from({ length: restoreConcurrency }, worker));
   }
 
-  #call<V extends TargetVerb>(verb: V, body: VerbRequest<V>, { signal, progress }: PluginCall): Promise<VerbReply<V>> {
+  async #call<V extends TargetVerb>(verb: V, body: VerbRequest<V>, { signal, progress }: PluginCall): Promise<VerbReply<V>> {
+    signal.throwIfAborted();
     const call: ControlCall = { signal, progress };
     if (this.#process !== null) return this.#process.call(verb, body, call);
     if (this.#service !== null) return this.#service.call(verb, body, { signal, progress });

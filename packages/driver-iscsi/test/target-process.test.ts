@@ -1,5 +1,5 @@
 import { mkdtemp, readdir, rm, stat, truncate, writeFile } from 'node:fs/promises';
-import { createServer, type AddressInfo, type Server } from 'node:net';
+import { createServer, type Server } from 'node:net';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { silentLog, systemClock, systemRandom, type ExportRequest, type PluginCall } from '@scoria/core';
@@ -8,6 +8,7 @@ import { iscsiConfiguration } from '../src/configuration.ts';
 import { controlSocketPath } from '../src/control/socket-path.ts';
 import { IscsiTransport } from '../src/iscsi-transport.ts';
 import { accessId, eventually, iqn, mebibyte, secret, volumeId } from './target-fixture.ts';
+import { freePort } from './free-port.ts';
 import { cdbs, TestInitiator } from './test-initiator.ts';
 
 let directory: string;
@@ -78,21 +79,17 @@ const runs = (processId: number): boolean => {
   }
 };
 
-async function freePort(): Promise<number> {
-  const server = await listening(0);
-  const { port: found } = server.address() as AddressInfo;
-  await new Promise((resolve) => server.close(resolve));
-  return found;
-}
-
 const listening = (on: number): Promise<Server> =>
   new Promise((resolve) => {
     const server = createServer().listen(on, '127.0.0.1', () => resolve(server));
   });
 
 describe('a target in a process of its own', () => {
-  test('serves exports, and ends when it is told to', async () => {
+  test('serves exports behind a socket of its owner alone, and ends when it is told to', async () => {
     const transport = await started();
+    const path = controlSocketPath(directory, 'main');
+    expect((await stat(path)).mode & 0o777).toBe(0o600);
+    expect((await stat(join(path, '..'))).mode & 0o777).toBe(0o700);
     expect(transport.processId).not.toBe(process.pid);
     await transport.export(request(), call);
     const initiator = await session();
@@ -103,15 +100,10 @@ describe('a target in a process of its own', () => {
     await eventually(() => !runs(transport.processId), 'the end of the process');
   });
 
-  test('has a control socket that only its owner reaches', async () => {
-    await started();
-    const path = controlSocketPath(directory, 'main');
-    expect((await stat(path)).mode & 0o777).toBe(0o600);
-    expect((await stat(join(path, '..'))).mode & 0o777).toBe(0o700);
-  });
-
-  test('tells progress of a copy, and cancels it', async () => {
+  test('tells errors by their code, progress of a copy, and cancels it', async () => {
     const transport = await started();
+    const missing = { ...request(), device: { ...request().device, path: join(directory, 'missing') } };
+    await expect(transport.export(missing, call)).rejects.toMatchObject({ code: 'device-gone' });
     await transport.export(request(), call);
     const initiator = await session();
     await initiator.command(cdbs.writeSame10(0, 16_384), { data: Buffer.alloc(512, 1) });
@@ -126,12 +118,6 @@ describe('a target in a process of its own', () => {
       progress: () => controller.abort(),
     });
     await expect(cancelled).rejects.toMatchObject({ code: 'cancelled' });
-  });
-
-  test('keeps error codes across the socket', async () => {
-    const transport = await started();
-    const missing = { ...request(), device: { ...request().device, path: join(directory, 'missing') } };
-    await expect(transport.export(missing, call)).rejects.toMatchObject({ code: 'device-gone' });
   });
 
   test('goes on without its controller, and is adopted by the next one with its sessions', async () => {
@@ -158,6 +144,10 @@ describe('a target in a process of its own', () => {
   test('is started again when it dies, with all it had', async () => {
     const transport = await started();
     await transport.export(request(), call);
+    const copy = { ...request().device, path: join(directory, 'copy') };
+    await transport.export({ ...request(), accessId: volumeId, volumeId: accessId, device: copy }, call);
+    // What cannot be published again must not keep the rest away.
+    await rm(copy.path);
     const initiator = await session();
     const before = transport.processId;
     process.kill(before, 'SIGKILL');

@@ -194,6 +194,7 @@ export class TestInitiator {
     const taskTag = taskTagOf(bhs);
     const { promise, resolve, reject } = Promise.withResolvers<CommandResult>();
     this.#commands.set(taskTag, { data: Buffer.alloc(expect), out: data ?? Buffer.alloc(0), settle: resolve, fail: reject });
+    if (this.#closed) reject(new Error('the connection is gone'));
     this.send(data === undefined || immediate === 0 ? bhs : joinData(bhs, data.subarray(0, immediate)));
     return { taskTag, result: within(promise, 'the end of a command') };
   }

@@ -217,7 +217,12 @@ export class ProcessTarget {
       try {
         signal.throwIfAborted();
         const client = await this.#adoptOrSpawn();
-        await restore((verb, body) => client.call(verb, body));
+        try {
+          await restore((verb, body) => client.call(verb, body));
+        } catch (error) {
+          client.close();
+          throw error;
+        }
         this.#watch(client);
         this.#outage = null;
         return;
