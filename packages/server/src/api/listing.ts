@@ -150,7 +150,8 @@ export class Listing<Field extends string> {
 
   #filter(name: string, value: string, call: CallBase): FilterResult<Field> {
     const like = name.endsWith('~') && call.atLeast('3.34');
-    const filter = this.#definition.filters[like ? name.slice(0, -1) : name];
+    const key = like ? name.slice(0, -1) : name;
+    const filter = Object.hasOwn(this.#definition.filters, key) ? this.#definition.filters[key] : undefined;
     if (filter && (!filter.admin || call.context.isAdmin) && (!like || filter.like)) {
       if (filter.since !== undefined && !call.atLeast(filter.since)) return [];
       if (like && filter.like) return [{ field: filter.like, op: 'like', value }];

@@ -4,7 +4,7 @@ import { answerAt } from './answer.ts';
 import type { Authenticator } from './authenticator.ts';
 import { HttpError } from './http-error.ts';
 import { inputCheckAt } from './input-check.ts';
-import { minorOf, negotiateVersion, versionHeader } from './microversion.ts';
+import { maximumVersion, minorOf, negotiateVersion, versionHeader } from './microversion.ts';
 import type { Method, RawCall, Route } from './route.ts';
 
 /** What the dispatcher needs for every request. */
@@ -61,7 +61,16 @@ export function mountUnversioned(
       url: prefix + route.path,
       async handler(request, reply) {
         const context = await contextOf(request, options.authenticator);
-        return run(route, minorOf('3.71'), context, `${options.publicUrl(request)}${prefix}`, prefix, request, reply, options);
+        return run(
+          route,
+          minorOf(maximumVersion),
+          context,
+          `${options.publicUrl(request)}${prefix}`,
+          prefix,
+          request,
+          reply,
+          options,
+        );
       },
     });
   }

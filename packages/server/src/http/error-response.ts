@@ -62,10 +62,20 @@ const unexpected = 'The server has either erred or is incapable of performing th
 
 function describe(thrown: unknown): { status: number; message: string } {
   if (thrown instanceof HttpError) return { status: thrown.status, message: thrown.message };
+  const refused = refusalOfFastify(thrown);
+  if (refused) return refused;
   const error = ScoriaError.from(thrown);
   // What a bug says is for the log: it may name things that are no business of the caller.
   if (error.code === 'internal') return { status: 500, message: unexpected };
   return { status: statuses[error.code], message: error.message };
+}
+
+/** What Fastify refuses before a handler sees it: a body that is too large, of another type, or no JSON. */
+function refusalOfFastify(thrown: unknown): { status: number; message: string } | undefined {
+  if (!(thrown instanceof Error) || !('statusCode' in thrown) || typeof thrown.statusCode !== 'number') return undefined;
+  if (thrown.statusCode >= 500) return undefined;
+  if (thrown.statusCode === 413) return { status: 413, message: 'Request is too large.' };
+  return { status: thrown.statusCode, message: `Malformed message body: ${thrown.message}` };
 }
 
 /** An error in the shape that clients of Cinder expect: `{"itemNotFound": {"code": 404, "message": "…"}}`. */

@@ -1,6 +1,7 @@
 import type { ServerResponse } from 'node:http';
 import { ScoriaError, type BlockStorage, type Clock, type RequestContext, type StoredEvent } from '@scoria/core';
 import type { FastifyInstance } from 'fastify';
+import { flagOf } from '../api/listing.ts';
 import type { Authenticator } from './authenticator.ts';
 import { contextOf, queryOf } from './dispatcher.ts';
 
@@ -31,7 +32,7 @@ export function mountEventStream(app: FastifyInstance, options: EventStreamOptio
   app.get('/scoria/v1/events', async (request, reply) => {
     const context = await contextOf(request, options.authenticator);
     const after = await startOf(request.headers['last-event-id'], options.storage);
-    const allProjects = context.isAdmin && queryOf(request).all_tenants !== undefined;
+    const allProjects = flagOf('all_tenants', queryOf(request).all_tenants);
     const stream = new AbortController();
     open.add(stream);
     reply.hijack();

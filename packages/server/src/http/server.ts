@@ -62,7 +62,7 @@ export function createHttpServer(options: HttpServerOptions): FastifyInstance {
     request.log.info({ requestId: id, method, route, status: reply.statusCode, ms: Math.round(reply.elapsedTime) }, 'answered');
   });
   app.setErrorHandler((thrown, request, reply) => {
-    const { status, headers, body } = blockStorageError(refusalOf(thrown), publicUrl(request));
+    const { status, headers, body } = blockStorageError(thrown, publicUrl(request));
     if (status >= 500) request.log.error({ err: thrown, requestId: request.id }, 'request failed');
     return reply.code(status).headers(headers).send(body);
   });
@@ -109,12 +109,4 @@ function acceptJson(app: FastifyInstance): void {
     if (body.length === 0) return done(null, undefined);
     return done(new HttpError(415, 'Only application/json is understood'), undefined);
   });
-}
-
-/** Refusals of Fastify itself, in words of the API. */
-function refusalOf(thrown: unknown): unknown {
-  if (!(thrown instanceof Error) || !('statusCode' in thrown) || typeof thrown.statusCode !== 'number') return thrown;
-  if (thrown.statusCode === 413) return new HttpError(413, `Request is too large: at most ${bodyLimit} bytes are read.`);
-  if (thrown.statusCode < 500) return new HttpError(thrown.statusCode, `Malformed message body: ${thrown.message}`);
-  return thrown;
 }

@@ -54,6 +54,7 @@ describe('filters', () => {
     ['created_at=around:2001-01-01', /operator/],
     ['created_at=gt:yesterday', /yesterday/],
     ['colour=red', /Invalid filters colour/],
+    ['constructor=1', /Invalid filters constructor/],
     ['host=host', /Invalid filters host/],
   ])('%s is refused', async (query, message) => {
     const answer = await list(query);

@@ -1,15 +1,12 @@
 import { request as httpRequest, type IncomingMessage } from 'node:http';
-import { systemClock } from '@scoria/core';
+import { systemClock, type Clock } from '@scoria/core';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import { projects, TestService } from '../service.ts';
 
 let service: TestService;
-let port = 0;
 beforeAll(async () => {
   service = await TestService.start();
   await service.http.listen({ host: '127.0.0.1', port: 0 });
-  const address = service.http.server.address();
-  if (typeof address === 'object' && address) ({ port } = address);
 });
 afterAll(() => service.stop());
 
@@ -37,6 +34,22 @@ describe('operations', () => {
   });
 });
 
+function portOf({ http }: TestService): number {
+  const address = http.server.address();
+  if (typeof address !== 'object' || !address) throw new Error('the server does not listen');
+  return address.port;
+}
+
+async function eventually<T>(look: () => T | undefined): Promise<T> {
+  const deadline = performance.now() + 5000;
+  for (;;) {
+    const found = look();
+    if (found !== undefined) return found;
+    if (performance.now() > deadline) throw new Error('it did not happen');
+    await systemClock.sleep(5);
+  }
+}
+
 /** A client of the stream; collects whole events. */
 class Listener {
   readonly #response: IncomingMessage;
@@ -49,7 +62,7 @@ class Listener {
     });
   }
 
-  static open(token: string, lastEventId?: string): Promise<Listener> {
+  static open(token: string, lastEventId?: string, port = portOf(service)): Promise<Listener> {
     const headers = { 'x-auth-token': token, ...(lastEventId !== undefined && { 'last-event-id': lastEventId }) };
     return new Promise((resolve, reject) => {
       httpRequest({ host: '127.0.0.1', port, path: '/scoria/v1/events', headers }, (response) => resolve(new Listener(response)))
@@ -62,6 +75,10 @@ class Listener {
     return this.#response.statusCode;
   }
 
+  get text() {
+    return this.#text;
+  }
+
   get events(): { id: string; name: string; data: Record<string, unknown> }[] {
     const blocks = this.#text.split('\n\n').slice(0, -1);
     return blocks.flatMap((block) => {
@@ -72,12 +89,7 @@ class Listener {
   }
 
   async until(what: (events: Listener['events']) => boolean) {
-    const deadline = performance.now() + 5000;
-    while (!what(this.events)) {
-      if (performance.now() > deadline) throw new Error(`not among ${JSON.stringify(this.events)}`);
-      await systemClock.sleep(5);
-    }
-    return this.events;
+    return eventually(() => (what(this.events) ? this.events : undefined));
   }
 
   closed(): Promise<void> {
@@ -118,14 +130,30 @@ describe('events', () => {
     refused.end();
   });
 
+  test('a quiet stream shows now and then that it is alive', async () => {
+    const timers: { ms: number; fire: () => void }[] = [];
+    const clock: Clock = {
+      ...systemClock,
+      timer(ms, fire) {
+        const timer = { ms, fire };
+        timers.push(timer);
+        return { [Symbol.dispose]: () => void timers.splice(timers.indexOf(timer), 1) };
+      },
+    };
+    const quiet = await TestService.start({ clock });
+    await quiet.http.listen({ host: '127.0.0.1', port: 0 });
+    const listener = await Listener.open('red', undefined, portOf(quiet));
+    const beat = await eventually(() => timers.find((timer) => timer.ms === 15_000));
+    beat.fire();
+    await eventually(() => (listener.text.includes(': heartbeat\n\n') ? true : undefined));
+    listener.end();
+    await quiet.stop();
+  });
+
   test('streams end when the server closes', async () => {
     const other = await TestService.start();
     await other.http.listen({ host: '127.0.0.1', port: 0 });
-    const address = other.http.server.address();
-    const before = port;
-    if (typeof address === 'object' && address) ({ port } = address);
-    const listener = await Listener.open('red');
-    port = before;
+    const listener = await Listener.open('red', undefined, portOf(other));
     const closed = listener.closed();
     await other.stop();
     await closed;

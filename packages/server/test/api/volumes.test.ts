@@ -171,6 +171,14 @@ describe('actions', () => {
     expect(shrunk.body.badRequest.code).toBe(400);
   });
 
+  test('extend in use, from 3.42 on', async () => {
+    const id = await service.volume();
+    const act = (body: unknown, version?: string) => service.ask('POST', `/volumes/${id}/action`, { body, version });
+    await act({ 'os-attach': { host_name: 'h', mountpoint: '/dev/vdb' } });
+    expect((await act({ 'os-extend': { new_size: 2 } }, '3.41')).status).toBe(400);
+    expect((await act({ 'os-extend': { new_size: 2 } }, '3.42')).status).toBe(202);
+  });
+
   test('revert to the latest snapshot, from 3.40 on', async () => {
     const id = await service.volume();
     const snapshot = await service.snapshot(id);

@@ -1,3 +1,4 @@
+import { ScoriaError } from '@scoria/core';
 import { z } from 'zod';
 import { action, nothing } from '../../http/route.ts';
 import { connectorOf, connectorSchema } from '../attachments/connector.ts';
@@ -15,6 +16,15 @@ const volumeActions = [
     body: z.strictObject({ new_size: sizeInGibibytes }),
     response: { 202: nothing },
     async handler(call) {
+      if (!call.atLeast('3.42')) {
+        const { status } = await call.storage.volumes.get(call.context, call.params.id);
+        if (status !== 'available') {
+          throw new ScoriaError(
+            'invalid-state',
+            `Volume ${call.params.id} is ${status}; before 3.42 only an available one is extended`,
+          );
+        }
+      }
       const { operationId } = await call.storage.volumes.extend(call.context, call.params.id, call.body.new_size);
       announceOperation(call, operationId);
     },
