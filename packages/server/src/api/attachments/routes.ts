@@ -11,11 +11,6 @@ async function listAttachments(call: CallBase) {
   return empty ? [] : call.storage.attachments.list(call.context, query, { allProjects });
 }
 
-/** Clients send an empty connector where they mean none. */
-function isEmpty(connector: object | null | undefined): boolean {
-  return connector == null || Object.keys(connector).length === 0;
-}
-
 /** Attachments: create, connect, complete, show, list, delete. */
 export const attachmentRoutes = [
   route({

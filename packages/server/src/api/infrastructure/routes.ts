@@ -187,7 +187,7 @@ const placeRoutes = [
         availabilityZoneInfo: z.array(z.object({ zoneName: z.string(), zoneState: z.object({ available: z.boolean() }) })),
       }),
     },
-    async handler({ storage, context }) {
+    async handler({ storage }) {
       const zones = await storage.pools.availabilityZones();
       return { availabilityZoneInfo: zones.map(({ name, available }) => ({ zoneName: name, zoneState: { available } })) };
     },

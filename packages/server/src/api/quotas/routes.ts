@@ -55,7 +55,7 @@ const quotaSetRoutes = [
     path: '/os-quota-sets/:id/defaults',
     summary: 'Limits of a project for which nothing was set',
     response: { 200: z.object({ quota_set: limitsSchema }) },
-    handler: async ({ storage, context, params }) => ({
+    handler: async ({ storage, params }) => ({
       quota_set: { ...(await storage.quotas.defaults()), id: params.id },
     }),
   }),
@@ -93,7 +93,7 @@ const quotaClassRoutes = [
     summary: 'Limits that projects have by default',
     admin: true,
     response: { 200: z.object({ quota_class_set: limitsSchema }) },
-    async handler({ storage, context, params }) {
+    async handler({ storage, params }) {
       const limits = params.id === defaultClass ? await storage.quotas.defaults() : {};
       return { quota_class_set: { ...limits, id: params.id } };
     },
