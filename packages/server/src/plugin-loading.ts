@@ -1,7 +1,7 @@
 import { createRequire } from 'node:module';
 import { isAbsolute, join, resolve } from 'node:path';
 import { pathToFileURL } from 'node:url';
-import { configurationError, type ConfigurationFault, type PluginConfiguration } from '@scoria/core';
+import type { PluginConfiguration } from '@scoria/core';
 import type { ConfigurationSource } from './configuration.ts';
 
 /** Plug-ins that come with the server; a package of the same name beside the configuration goes before them. */
@@ -15,31 +15,27 @@ const ownPlugins: Readonly<Record<string, () => Promise<{ readonly default: unkn
   '@scoria/scheduler-weighers/allocated-capacity-weigher': () => import('@scoria/scheduler-weighers/allocated-capacity-weigher'),
 };
 
-/** Imports every module that a configuration names. Modules that cannot be imported are reported all together. */
+/** Imports every module that a configuration names. What cannot be imported becomes a fault like any other of the configuration. */
 export async function loadPlugins(source: ConfigurationSource): Promise<PluginConfiguration> {
   const { backends, transports, scheduler } = source.configuration;
-  const faults: ConfigurationFault[] = [];
-  const load = async <Entry extends { readonly plugin: string }>(entry: Entry, path: readonly (string | number)[]) => {
+  const load = async <Entry extends { readonly plugin: string }>(entry: Entry) => {
     try {
       return { ...entry, plugin: await importPlugin(entry.plugin, source.directory) };
     } catch (error) {
       const reason = error instanceof Error ? error.message.split('\n')[0] : String(error);
-      faults.push({ path: [...path, 'plugin'], message: `${entry.plugin} cannot be loaded: ${reason}` });
-      return { ...entry, plugin: undefined };
+      return { ...entry, plugin: new Error(`${entry.plugin} cannot be loaded: ${reason}`, { cause: error }) };
     }
   };
-  const loadAll = async <Entry extends { readonly plugin: string }>(entries: Readonly<Record<string, Entry>>, place: string) =>
+  const loadAll = async <Entry extends { readonly plugin: string }>(entries: Readonly<Record<string, Entry>>) =>
     Object.fromEntries(
-      await Promise.all(Object.entries(entries).map(async ([name, entry]) => [name, await load(entry, [place, name])] as const)),
+      await Promise.all(Object.entries(entries).map(async ([name, entry]) => [name, await load(entry)] as const)),
     );
-  const loaded: PluginConfiguration = {
-    backends: await loadAll(backends, 'backends'),
-    transports: await loadAll(transports, 'transports'),
-    filters: await Promise.all(scheduler.filters.map((entry, index) => load(entry, ['scheduler', 'filters', index]))),
-    weighers: await Promise.all(scheduler.weighers.map((entry, index) => load(entry, ['scheduler', 'weighers', index]))),
+  return {
+    backends: await loadAll(backends),
+    transports: await loadAll(transports),
+    filters: await Promise.all(scheduler.filters.map(load)),
+    weighers: await Promise.all(scheduler.weighers.map(load)),
   };
-  if (faults.length > 0) throw source.locate(configurationError(faults));
-  return loaded;
 }
 
 async function importPlugin(name: string, directory: string): Promise<unknown> {

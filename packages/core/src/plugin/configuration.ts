@@ -12,8 +12,9 @@ import { guardTransport } from './guarded-transport.ts';
 import { contractVersion, isPlugin, type Plugin, type PluginContext, type PluginKind, type PluginKinds } from './plugin.ts';
 import type { ConfiguredBackend, Plugins } from './plugins.ts';
 
-/** One plug-in as it is configured. `plugin` is the plug-in itself, or whatever a package exported in its place. */
+/** One plug-in as it is configured. */
 export interface PluginEntry {
+  /** The plug-in itself, or whatever a package exported in its place, or the error that kept it from being loaded. */
   readonly plugin: unknown;
   /** The plug-in's own part, not yet validated. Default: `{}`. */
   readonly config?: unknown;
@@ -174,6 +175,7 @@ export function makePlugins(configuration: PluginConfiguration, surroundings: Pl
 
 /** The plug-in, or what keeps the value from being one of that kind. */
 function checkPlugin<K extends PluginKind>(kind: K, value: unknown): Plugin<K> | string {
+  if (value instanceof Error) return value.message;
   if (!isPlugin(value)) return 'this is no plug-in: its package must export by default what definePlugin() returned';
   if (semver.validRange(value.api) === null)
     return `${value.name} declares the contract range "${value.api}", which is no semver range`;
