@@ -1,0 +1,190 @@
+import { spawn } from 'node:child_process';
+import { mkdir, mkdtemp, readFile, realpath, rm, writeFile } from 'node:fs/promises';
+import { tmpdir } from 'node:os';
+import { delimiter, dirname, join } from 'node:path';
+import { afterAll, beforeAll, describe, expect, test } from 'vitest';
+import { packAll, type Packed } from '../../scripts/packed.ts';
+import { documentedFiles } from './documented-files.ts';
+import { InstalledService } from './installed-service.ts';
+
+const root = join(import.meta.dirname, '../..');
+let project: string;
+let packed: readonly Packed[];
+
+async function put(path: string, text: string): Promise<void> {
+  await mkdir(dirname(join(project, path)), { recursive: true });
+  await writeFile(join(project, path), text);
+}
+
+/** Runs a program in the project as somebody there would: with the project's own programs first on the path. */
+function run(program: string, ...args: string[]): Promise<{ readonly code: number | null; readonly output: string }> {
+  const path = [join(project, 'node_modules/.bin'), dirname(process.execPath), process.env.PATH ?? ''].join(delimiter);
+  // npm and vitest tell their children about themselves, which is not so on another's machine.
+  const env = Object.fromEntries(Object.entries(process.env).filter(([name]) => !/^(npm_|NODE_|VITEST)/.test(name)));
+  const child = spawn(program, args, {
+    cwd: project,
+    env: { ...env, PATH: path },
+    stdio: ['ignore', 'pipe', 'pipe'],
+    timeout: 150_000,
+  });
+  const output: Buffer[] = [];
+  child.stdout.on('data', (part: Buffer) => output.push(part));
+  child.stderr.on('data', (part: Buffer) => output.push(part));
+  return new Promise((resolve, reject) => {
+    child.on('error', reject).on('close', (code) => resolve({ code, output: Buffer.concat(output).toString('utf8') }));
+  });
+}
+
+const otherMajor = `import { definePlugin } from '@scoria/core';
+import { z } from 'zod';
+export default definePlugin({
+  name: 'acme-next-driver', kind: 'driver', api: '^2.0', config: z.strictObject({}),
+  create: () => { throw new Error('never made'); },
+});
+`;
+
+beforeAll(async () => {
+  project = await realpath(await mkdtemp(join(tmpdir(), 'scoria-project-')));
+  packed = await packAll(root, project);
+  for (const [path, text] of await documentedFiles(join(root, 'docs/plugins.md'))) await put(path, text);
+  await put('next-driver.js', otherMajor);
+  await put('package.json', JSON.stringify({ name: 'empty-project', private: true, type: 'module' }));
+  const installed = await run(
+    'npm',
+    'install',
+    '--prefer-offline',
+    '--no-audit',
+    '--no-fund',
+    ...packed.map(({ tarball }) => tarball),
+    './directory-driver',
+    'zod@4.6.7',
+  );
+  expect(installed, installed.output).toMatchObject({ code: 0 });
+});
+afterAll(() => rm(project, { recursive: true, force: true }));
+
+test('every package is there once and every entry of it can be imported', async () => {
+  const entries: string[] = [];
+  for (const { name } of packed) {
+    const manifest: unknown = JSON.parse(await readFile(join(project, 'node_modules', name, 'package.json'), 'utf8'));
+    const { exports } = manifest as { readonly exports: Readonly<Record<string, unknown>> };
+    // The entry of a program begins to run when it is imported.
+    entries.push(
+      ...Object.keys(exports)
+        .filter((path) => path !== './target-process')
+        .map((path) => join(name, path)),
+    );
+  }
+  expect(entries.length).toBeGreaterThanOrEqual(9);
+  await put(
+    'imports.js',
+    `for (const entry of ${JSON.stringify(entries)}) console.log(entry, Object.keys(await import(entry)).length);\n`,
+  );
+  const { code, output } = await run('node', 'imports.js');
+  expect(code, output).toBe(0);
+  for (const entry of entries) expect(output).toMatch(new RegExp(`^${entry} [1-9]`, 'm'));
+  const copies = await run('npm', 'ls', '@scoria/core', '--all', '--parseable');
+  expect(
+    new Set(
+      copies.output
+        .trim()
+        .split('\n')
+        .filter((line) => line.endsWith('@scoria/core')),
+    ).size,
+  ).toBe(1);
+});
+
+test('the published types serve an author: the documented plug-ins compile strictly', async () => {
+  const compilerOptions = {
+    target: 'ES2024',
+    module: 'NodeNext',
+    strict: true,
+    noEmit: true,
+    skipLibCheck: false,
+    allowJs: true,
+    checkJs: true,
+    allowImportingTsExtensions: true,
+    exactOptionalPropertyTypes: true,
+    noUncheckedIndexedAccess: true,
+    noImplicitAny: true,
+    erasableSyntaxOnly: true,
+    verbatimModuleSyntax: true,
+    types: ['node'],
+    typeRoots: [join(root, 'node_modules/@types')],
+  };
+  await put(
+    'tsconfig.json',
+    JSON.stringify({ compilerOptions, include: ['directory-driver', 'size-filter.js', 'favourite-weigher.js'] }),
+  );
+  const { code, output } = await run(
+    process.execPath,
+    join(root, 'node_modules/typescript-native/bin/tsc'),
+    '-p',
+    'tsconfig.json',
+  );
+  expect(code, output).toBe(0);
+});
+
+test('the documented driver passes the conformance suite', async () => {
+  const { code, output } = await run('node', '--test', '--test-reporter=tap', 'directory-driver/driver.test.ts');
+  expect(code, output).toBe(0);
+  expect(Number(/^# pass (\d+)$/m.exec(output)?.[1])).toBeGreaterThan(20);
+});
+
+describe('the installed program', () => {
+  test('places volumes with an out-of-tree driver, filter and weigher', async () => {
+    const service = await InstalledService.start(project, 'scoria.yaml');
+    try {
+      // The weigher from outside outweighs the others.
+      expect(await service.createdOn({ size: 1 })).toMatch(/@acme#files$/);
+      // Its favourite is refused by the filter from outside, so the volume goes elsewhere.
+      expect(await service.createdOn({ size: 5 })).toMatch(/@plain#pool$/);
+    } finally {
+      const told = await service.stop();
+      expect(told.code, told.output).toBe(0);
+    }
+  });
+
+  test('refuses a plug-in of another major version by name, with file, line and path, and tells all faults together', async () => {
+    await put(
+      'faulty.yaml',
+      [
+        'backends:',
+        '  next:',
+        '    plugin: ./next-driver.js',
+        '  acme:',
+        '    plugin: acme-directory-driver',
+        '    transport: missing',
+        '    config: { folder: here }',
+        'scheduler:',
+        '  filters:',
+        '    - plugin: ./favourite-weigher.js',
+        '      config: { backend: acme }',
+        '    - plugin: ./not-there.js',
+        '  weighers:',
+        "    - plugin: 'zod'",
+        '',
+      ].join('\n'),
+    );
+    const { code, output } = await run(
+      'scoria',
+      '--config',
+      'faulty.yaml',
+      '--data-dir',
+      'faulty-data',
+      '--listen',
+      '127.0.0.1:0',
+    );
+    expect(code).toBe(1);
+    expect(output).toMatch(
+      /faulty\.yaml:3: backends\.next\.plugin: acme-next-driver was built for version \^2\.0 of the contracts/,
+    );
+    expect(output).toMatch(/faulty\.yaml:6: backends\.acme\.transport: there is no transport missing/);
+    expect(output).toMatch(/faulty\.yaml:7: backends\.acme\.config\.directory: /);
+    expect(output).toMatch(/faulty\.yaml:7: backends\.acme\.config: .*folder/);
+    expect(output).toMatch(/faulty\.yaml:10: scheduler\.filters\.0\.plugin: acme-favourite-weigher is a pool-weigher/);
+    expect(output).toMatch(/faulty\.yaml:12: scheduler\.filters\.1\.plugin: \.\/not-there\.js cannot be loaded/);
+    expect(output).toMatch(/faulty\.yaml:14: scheduler\.weighers\.0\.plugin: this is no plug-in/);
+    expect(output).toMatch(/has 7 faults/);
+  });
+});
