@@ -82,12 +82,13 @@ const typeRoutes = [
     response: { 200: one },
     async handler(call) {
       const { name, description, is_public: isPublic } = call.body.volume_type;
-      if (name == null && description === undefined && isPublic === undefined) {
+      // Clients send null for what they leave as it is.
+      if (name == null && description == null && isPublic === undefined) {
         throw new ScoriaError('invalid-input', 'Specify volume type name, description, is_public or a combination thereof.');
       }
       const type = await call.storage.volumeTypes.update(call.context, call.params.id, {
         ...(name != null && { name }),
-        ...(description !== undefined && { description }),
+        ...(description != null && { description }),
         ...(isPublic !== undefined && { isPublic }),
       });
       return { volume_type: volumeTypeView(call, type) };
