@@ -176,6 +176,25 @@ describe('data', () => {
     expect((await other.command(cdbs.testUnitReady)).status).toBe(0);
   });
 
+  test.each([
+    ['a wrong transfer tag', { transferTag: 1, dataSN: 0, offset: 0, length: 4096, final: true }],
+    ['a wrong DataSN', { transferTag: 0, dataSN: 1, offset: 0, length: 4096, final: true }],
+    ['a wrong offset', { transferTag: 0, dataSN: 0, offset: 512, length: 3584, final: true }],
+    ['more bytes than were asked for', { transferTag: 0, dataSN: 0, offset: 0, length: 4608, final: true }],
+    ['an end before the last byte', { transferTag: 0, dataSN: 0, offset: 0, length: 512, final: true }],
+    ['no end after the last byte', { transferTag: 0, dataSN: 0, offset: 0, length: 4096, final: false }],
+  ])('with %s end the connection, and are not written', async (_what, { transferTag, dataSN, offset, length, final }) => {
+    const initiator = await target.session();
+    const bhs = initiator.header(requestOpcode.scsiCommand, flag.final | flag.write);
+    bhs.writeUInt32BE(4096, 20);
+    Buffer.from(cdbs.write10(0, 8)).copy(bhs, 32);
+    initiator.send(bhs);
+    const r2t = (await initiator.next())!.bhs;
+    initiator.sendData(bhs.readUInt32BE(16), r2t.readUInt32BE(20) + transferTag, dataSN, offset, Buffer.alloc(length, 1), final);
+    await initiator.ended();
+    expect(target.device.calls).toEqual([]);
+  });
+
   test('segments longer than allowed end the connection', async () => {
     const initiator = await target.session();
     const bhs = initiator.header(requestOpcode.nopOut, flag.final);

@@ -91,16 +91,16 @@ function verify(unit: LogicalUnit, command: ScsiCommand): void {
 }
 
 async function compareMedium(unit: LogicalUnit, command: ScsiCommand, range: BlockRange, check: number): Promise<void> {
-  const { device } = unit;
-  const length = range.blocks * device.blockSize;
+  const { blockSize } = unit.device;
+  const length = range.blocks * blockSize;
   const buffer = Buffer.allocUnsafe(Math.min(length, verifyStep));
   for (let at = 0; at < length && !command.aborted; at += verifyStep) {
     const part = buffer.subarray(0, Math.min(verifyStep, length - at));
-    await device.read(part, range.lba * device.blockSize + at);
+    await unit.device.read(part, range.lba * blockSize + at);
     if (check === 1)
       throwIfDifferent(part.subarray(0, command.dataOut.length - at), command.dataOut.subarray(at, at + part.length), at);
-    for (let block = 0; check === 3 && block < part.length; block += device.blockSize) {
-      throwIfDifferent(part.subarray(block, block + device.blockSize), command.dataOut, at + block);
+    for (let block = 0; check === 3 && block < part.length; block += blockSize) {
+      throwIfDifferent(part.subarray(block, block + blockSize), command.dataOut, at + block);
     }
   }
 }
@@ -127,7 +127,7 @@ function compareAndWrite(unit: LogicalUnit, command: ScsiCommand): void {
   const fua = (cdb[1]! & fuaBit) !== 0;
   unit.change(command, { offset, length, exclusive: true }, async () => {
     const found = Buffer.allocUnsafe(length);
-    await device.read(found, offset);
+    await unit.device.read(found, offset);
     throwIfDifferent(found, dataOut.subarray(0, length), 0);
     if (command.aborted) throw new SenseError(senseOf.aborted);
     await unit.device.write(dataOut.subarray(length, 2 * length), offset, { fua });
