@@ -16,11 +16,13 @@ async function put(path: string, text: string): Promise<void> {
   await writeFile(join(project, path), text);
 }
 
+const local = /^(npm_(package|lifecycle|config_local|config_workspace)|NODE_(OPTIONS|ENV|PATH)$|VITEST|INIT_CWD)/;
+
 /** Runs a program in the project as somebody there would: with the project's own programs first on the path. */
 function run(program: string, ...args: string[]): Promise<{ readonly code: number | null; readonly output: string }> {
   const path = [join(project, 'node_modules/.bin'), dirname(process.execPath), process.env.PATH ?? ''].join(delimiter);
-  // npm and vitest tell their children about themselves, which is not so on another's machine.
-  const env = Object.fromEntries(Object.entries(process.env).filter(([name]) => !/^(npm_|NODE_|VITEST)/.test(name)));
+  // npm and vitest tell their children about this project, which is not so on another's machine.
+  const env = Object.fromEntries(Object.entries(process.env).filter(([name]) => !local.test(name)));
   const child = spawn(program, args, {
     cwd: project,
     env: { ...env, PATH: path },
