@@ -14,7 +14,7 @@ const longestLife = 3_600_000;
 
 /** What the stream needs. */
 export interface EventStreamOptions {
-  readonly storage: BlockStorage;
+  readonly storage: { readonly events: Pick<BlockStorage['events'], 'after' | 'latest' | 'subscribe'> };
   readonly authenticator: Authenticator;
   readonly clock: Clock;
 }
@@ -54,7 +54,7 @@ export function mountEventStream(app: FastifyInstance, options: EventStreamOptio
   });
 }
 
-async function startOf(header: string | string[] | undefined, storage: BlockStorage): Promise<number> {
+async function startOf(header: string | string[] | undefined, storage: EventStreamOptions['storage']): Promise<number> {
   if (header === undefined) return storage.events.latest();
   if (typeof header === 'string' && /^\d{1,15}$/.test(header)) return Number(header);
   throw new ScoriaError('invalid-input', 'Last-Event-ID must be the id of an event of this stream, a number');
