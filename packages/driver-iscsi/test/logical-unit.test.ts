@@ -143,6 +143,20 @@ describe('an access that may not write', () => {
   });
 });
 
+describe('VERIFY', () => {
+  const verify = (check: number, blocks: number): number[] => [0x2f, check << 1, 0, 0, 0, 0, 0, 0, blocks, 0];
+
+  test('compares the medium with all the data, or each block with one', async () => {
+    await initiator.command(cdbs.write10(0, 4), { data: Buffer.alloc(2048, 3) });
+    expect((await initiator.command(verify(0, 4))).status).toBe(0);
+    expect((await initiator.command(verify(1, 4), { data: Buffer.alloc(2048, 3) })).status).toBe(0);
+    expect((await initiator.command(verify(3, 4), { data: Buffer.alloc(512, 3) })).status).toBe(0);
+    expect((await initiator.command(verify(1, 5), { data: Buffer.alloc(2560, 3) })).sense).toBe('e/1d/00');
+    expect((await initiator.command(verify(3, 5), { data: Buffer.alloc(512, 3) })).sense).toBe('e/1d/00');
+    expect((await initiator.command(verify(1, 4), { data: Buffer.alloc(512, 3) })).sense).toBe('5/24/00');
+  });
+});
+
 describe('thin provisioning', () => {
   const unmapList = (lba: number, blocks: number): Buffer => {
     const list = Buffer.alloc(24);

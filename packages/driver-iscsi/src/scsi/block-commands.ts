@@ -84,6 +84,7 @@ function verify(unit: LogicalUnit, command: ScsiCommand): void {
   if (fault !== null) return command.check(fault);
   const length = range.blocks * unit.device.blockSize;
   if (check === 1 && length > maxTransferLength) return command.check(senseOf.invalidFieldInCdb);
+  if (check !== 0 && command.announced !== verifyLength(unit, cdb)) return command.check(senseOf.invalidFieldInCdb);
   compareMedium(unit, command, range, check).then(
     () => command.good(),
     (error: unknown) => command.check(error instanceof SenseError ? error.sense : senseFromError(error, true)),
@@ -97,8 +98,7 @@ async function compareMedium(unit: LogicalUnit, command: ScsiCommand, range: Blo
   for (let at = 0; at < length && !command.aborted; at += verifyStep) {
     const part = buffer.subarray(0, Math.min(verifyStep, length - at));
     await unit.device.read(part, range.lba * blockSize + at);
-    if (check === 1)
-      throwIfDifferent(part.subarray(0, command.dataOut.length - at), command.dataOut.subarray(at, at + part.length), at);
+    if (check === 1) throwIfDifferent(part, command.dataOut.subarray(at, at + part.length), at);
     for (let block = 0; check === 3 && block < part.length; block += blockSize) {
       throwIfDifferent(part.subarray(block, block + blockSize), command.dataOut, at + block);
     }
