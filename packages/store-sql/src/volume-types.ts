@@ -105,7 +105,7 @@ export class SqlVolumeTypes implements VolumeTypeRepository {
       select case when exists (select 1 from volumes where volume_type_id = ${id})
         or exists (select 1 from snapshots where volume_type_id = ${id}) then 1 else 0 end as used`.execute(this.#session.db);
     if (used.rows[0]?.used === 1) {
-      throw new ScoriaError('conflict', `Volume type ${id} is in use: volumes or snapshots are of this type.`, {
+      throw new ScoriaError('invalid-state', `Volume type ${id} is in use: volumes or snapshots are of this type.`, {
         details: { id },
       });
     }

@@ -172,7 +172,7 @@ test('volume types: one in use is not removed', async () => {
     await r.volumeTypes.grantAccess('type-1', 'project-1');
   });
   const remove = () => store.transaction((r) => r.volumeTypes.remove('type-1'));
-  await expect(remove()).rejects.toMatchObject({ code: 'conflict' });
+  await expect(remove()).rejects.toMatchObject({ code: 'invalid-state' });
   await store.transaction((r) => r.volumes.remove('volume-1'));
   await remove();
   expect(await store.reading.volumeTypes.list('every-project', {})).toEqual([]);
