@@ -13,12 +13,12 @@ export class RecordingTransport implements Transport {
   async stop(): Promise<void> {}
 
   async export(request: ExportRequest): Promise<void> {
-    this.#note('export');
+    this.note('export');
     this.exports.set(request.accessId, request);
   }
 
   async unexport(accessId: string): Promise<void> {
-    this.#note('unexport');
+    this.note('unexport');
     this.exports.delete(accessId);
   }
 
@@ -27,21 +27,21 @@ export class RecordingTransport implements Transport {
   }
 
   async resize(): Promise<void> {
-    this.#note('resize');
+    this.note('resize');
   }
 
   async hold(volumeId: string) {
-    this.#note('hold');
+    this.note('hold');
     return [...this.exports.values()].some((request) => request.volumeId === volumeId) ? 'token' : null;
   }
 
   async release() {
-    this.#note('release');
+    this.note('release');
     return { held: !this.failing.has('held') };
   }
 
   async copy(): Promise<void> {
-    this.#note('copy');
+    this.note('copy');
   }
 
   connectionInfo({ accessId, secret }: ExportRequest) {
@@ -52,7 +52,7 @@ export class RecordingTransport implements Transport {
     return [];
   }
 
-  #note(verb: string): void {
+  protected note(verb: string): void {
     this.calls.push(verb);
     if (this.failing.has(verb)) throw new ScoriaError('transport-failed', `The target refuses to ${verb}.`);
   }

@@ -55,6 +55,7 @@ export * from './volume-type/volume-type-repository.ts';
 export * from './volume-type/volume-type.ts';
 export * from './volume-type/volume-types.ts';
 export * from './volume/driver.ts';
+export * from './volume/volume-moves.ts';
 export * from './volume/volume-repository.ts';
 export * from './volume/volume.ts';
 export * from './volume/volumes.ts';

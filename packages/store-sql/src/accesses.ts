@@ -60,6 +60,10 @@ export class SqlAccesses implements AccessRepository {
     if (changed === 0) throw notFound('Access', id);
   }
 
+  async movePlacement(volumeId: string, placementId: string): Promise<void> {
+    await updateEntities(this.#session, accessTable, { placementId }, [equals(accessTable.ref('volumeId'), volumeId)]);
+  }
+
   async remove(id: string): Promise<void> {
     await removeRows(this.#session, accessTable, equals(accessTable.ref('id'), id));
   }

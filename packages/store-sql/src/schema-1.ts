@@ -59,7 +59,7 @@ export async function createSchema1(db: Transaction<Database>, flavor: SqlFlavor
   await references(
     table('volumes', ['id'], {
       text: ['id', 'project_id', 'user_id', 'status', 'volume_type_id', 'availability_zone', 'metadata'],
-      textOrNull: ['name', 'description', 'source_volume_id', 'snapshot_id', 'placement_id'],
+      textOrNull: ['name', 'description', 'source_volume_id', 'snapshot_id', 'placement_id', 'migration_status'],
       number: ['size', 'bootable', 'read_only', 'multiattach', 'created_at'],
       numberOrNull: ['updated_at', 'launched_at'],
     }),

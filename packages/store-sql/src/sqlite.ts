@@ -1,3 +1,4 @@
+import { setImmediate } from 'node:timers/promises';
 import { DatabaseSync, type SQLInputValue, type StatementSync } from 'node:sqlite';
 import { ScoriaError } from '@scoria/core';
 import {
@@ -68,6 +69,9 @@ class NodeSqliteDriver implements Driver {
 
   // Taking the write lock at once spares the deadlock of two transactions that read first and write later.
   async beginTransaction(): Promise<void> {
+    // SQLite works on this thread and its promises are settled at once: a queue of transactions would else run to its
+    // end before a timer or a socket has its turn.
+    await setImmediate();
     this.#database?.exec('begin immediate');
   }
 

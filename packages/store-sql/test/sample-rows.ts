@@ -40,6 +40,7 @@ export function volume(fields: Partial<Volume> = {}): Omit<Volume, 'hostString'>
     sourceVolumeId: null,
     snapshotId: null,
     placementId: null,
+    migrationStatus: null,
     createdAt: 100,
     updatedAt: null,
     launchedAt: null,

@@ -25,6 +25,8 @@ export interface AccessRepository {
   ofVolume(volumeId: string): Promise<readonly Access[]>;
   /** All of them, for a restart. */
   all(): Promise<readonly Access[]>;
+  /** The volume lies elsewhere now: all its accesses are for that placement. */
+  movePlacement(volumeId: string, placementId: string): Promise<void>;
   setState(id: string, state: Access['state']): Promise<void>;
   /** No error when it is gone. */
   remove(id: string): Promise<void>;

@@ -139,11 +139,10 @@ export class Attachments {
       await this.#settle(transaction, volume);
       if (access?.state === 'open') return null;
       return this.#operations.begin(transaction, connectAttachment, context, {
-        input: { attachmentId: id, volumeId: volume.id, accessId, placementId: placement.id },
+        input: { attachmentId: id, volumeId: volume.id, accessId },
         resourceKind: 'attachment',
         resourceId: id,
         uses: [
-          { kind: 'volume', id: volume.id, mode: 'read' },
           { kind: 'attachment', id, mode: 'change' },
           { kind: 'access', id: accessId, mode: 'change' },
         ],
@@ -215,7 +214,6 @@ export class Attachments {
         resourceKind: 'attachment',
         resourceId: id,
         uses: [
-          { kind: 'volume', id: volume.id, mode: 'read' },
           { kind: 'attachment', id, mode: 'change' },
           ...(endingAccessId === null ? [] : [{ kind: 'access', id: endingAccessId, mode: 'change' } as const]),
         ],

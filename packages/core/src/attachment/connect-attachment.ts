@@ -7,7 +7,6 @@ const inputSchema = z.object({
   attachmentId: z.string(),
   volumeId: z.string(),
   accessId: z.string(),
-  placementId: z.string(),
 });
 const stateSchema = z.object({ backendId: z.string().optional() });
 
@@ -24,13 +23,14 @@ export const connectAttachment = defineOperation<z.infer<typeof inputSchema>, z.
       role: 'volume',
       async run(context) {
         const { store, backends } = context.services;
-        const placement = await store.reading.placements.get(context.input.placementId);
         const access = await store.reading.accesses.get(context.input.accessId);
+        // The volume may have moved since the operation began.
+        const placement = await store.reading.placements.get(access.placementId);
         const request = await backends.exportRequest(access, placement, backends.get(placement.backendId), context);
         await backends.transportOf(placement.backendId).export(request, context);
       },
       async undo(context) {
-        const { attachmentId, accessId, placementId } = context.input;
+        const { attachmentId, accessId } = context.input;
         const { store, backends } = context.services;
         const last = await store.transaction(async ({ attachments, accesses }) => {
           await attachments.update(attachmentId, { accessId: null }, context.now);
@@ -39,6 +39,7 @@ export const connectAttachment = defineOperation<z.infer<typeof inputSchema>, z.
           return alone;
         });
         if (!last) return;
+        const { placementId } = await store.reading.accesses.get(accessId);
         const { backendId } = await store.reading.placements.get(placementId);
         await backends.transportOf(backendId).unexport(accessId, context);
         await store.reading.accesses.remove(accessId);

@@ -28,6 +28,8 @@ export interface TransactionStep<Input, State> extends Step {
   /** Returns what to add to the state. */
   run(transaction: Transaction, context: StepContext<Input, State>): Promise<Partial<State> | void>;
   undo?(transaction: Transaction, context: StepContext<Input, State>): Promise<void>;
+  /** From here on there is no way back: a later failure or cancellation undoes nothing. */
+  readonly commits?: boolean;
 }
 
 /**

@@ -8,7 +8,7 @@ import type { WorkerScope } from './operation-repository.ts';
 import type { Operation } from './operation.ts';
 import { ProgressMeter } from './progress-meter.ts';
 import type { OperationServices } from './services.ts';
-import { type AnyEffect, cancelledError, definitionOf, type Outcome, Refusal, Turn } from './turn.ts';
+import { type AnyEffect, cancelledError, committed, definitionOf, type Outcome, Refusal, Turn } from './turn.ts';
 
 /** Another worker has the operation now; this one must not write any more. */
 export class LeaseLost extends Error {}
@@ -106,7 +106,8 @@ export class Execution {
     this.#lease.interrupt = (reason) => controller.abort(reason);
     this.#lease.cancel = () => {
       this.#cancelled = true;
-      if (definition.cancellable && !undoing) controller.abort(cancelledError(operation));
+      if (definition.cancellable && !undoing && !committed(definition, operation.step))
+        controller.abort(cancelledError(operation));
     };
     if (this.#cancelled || operation.cancelRequested) this.#lease.cancel();
 

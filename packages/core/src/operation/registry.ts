@@ -5,6 +5,7 @@ import { deleteSnapshot } from '../snapshot/delete-snapshot.ts';
 import { createVolume } from '../volume/create-volume.ts';
 import { deleteVolume } from '../volume/delete-volume.ts';
 import { extendVolume } from '../volume/extend-volume.ts';
+import { migrateVolume, retypeVolume } from '../volume/move-volume.ts';
 import { revertVolume } from '../volume/revert-volume.ts';
 import type { OperationDefinition } from './definition.ts';
 
@@ -17,6 +18,8 @@ export const operationRegistry: ReadonlyMap<string, AnyOperation> = new Map(
     createVolume,
     extendVolume,
     revertVolume,
+    retypeVolume,
+    migrateVolume,
     deleteVolume,
     createSnapshot,
     deleteSnapshot,

@@ -54,6 +54,11 @@ export function definitionOf(operation: Operation): AnyOperation {
   throw new ScoriaError('internal', `Operation ${operation.id} is a ${operation.name}, which this version does not know`);
 }
 
+/** Whether a step before the one with this index has made an operation final. */
+export function committed(definition: AnyOperation, step: number): boolean {
+  return definition.steps.slice(0, Math.max(step, 0)).some((each) => each.kind === 'transaction' && each.commits);
+}
+
 /**
  * One turn of an operation, within one transaction: records what the effect before it gave, runs the transaction steps
  * that follow, and journals the intent of the next effect; or writes the end.
@@ -91,13 +96,12 @@ export class Turn {
    */
   async take(outcome: Outcome | null, refusal: Refusal | null, cancelRequested: boolean): Promise<AnyEffect | null> {
     if (outcome) this.#record(outcome);
-    const cancelled = cancelRequested && this.#definition.cancellable;
     for (;;) {
       const step = this.#definition.steps[this.#step];
       if (this.#status === 'running') {
         if (!step) return this.#succeed();
         if (refusal?.step === this.#step) this.#undoFrom(refusal.error);
-        else if (cancelled) this.#undoFrom(cancelledError(this.#parts.operation));
+        else if (cancelRequested && this.#cancellable()) this.#undoFrom(cancelledError(this.#parts.operation));
         else if (this.#passesOver(step)) this.#step += 1;
         else if (!this.#serves(step)) return this.#handOver(step.role);
         else if (step.kind === 'effect') return this.#begin(step);
@@ -143,7 +147,17 @@ export class Turn {
     this.#status = 'compensating';
     this.#error = error;
     this.#attempts = 0;
+    this.#abandoned = this.#committed();
     if (!this.#started) this.#step -= 1;
+  }
+
+  #cancellable(): boolean {
+    return this.#definition.cancellable && !this.#committed();
+  }
+
+  /** Whether a step behind has made what is done final. */
+  #committed(): boolean {
+    return committed(this.#definition, this.#step);
   }
 
   #stepBack(): void {

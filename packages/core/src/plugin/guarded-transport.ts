@@ -1,4 +1,4 @@
-import type { Transport } from '../transport/transport.ts';
+import type { AnyTransport } from '../transport/transport.ts';
 import type { Guard } from './guard.ts';
 
 const quick = 30_000;
@@ -7,7 +7,8 @@ const fencing = 120_000;
 const long = 300_000;
 
 /** A transport behind core's {@link Guard}. */
-export function guardTransport(transport: Transport, guard: Guard): Transport {
+export function guardTransport(transport: AnyTransport, guard: Guard): AnyTransport {
+  const { mirror, commitMirror, endMirror } = transport;
   return {
     reaches: transport.reaches,
     start: (call) => guard.call('start', { patience: quick, objects: [] }, call, (inner) => transport.start(inner)),
@@ -26,6 +27,24 @@ export function guardTransport(transport: Transport, guard: Guard): Transport {
     copy: (volumeId, source, target, call) =>
       guard.call('copy', { patience: long, objects: [] }, call, (inner) => transport.copy(volumeId, source, target, inner)),
     connectionInfo: (request) => transport.connectionInfo(request),
+    ...(mirror && {
+      mirror: (volumeId, source, target, call) =>
+        guard.call('mirror', { patience: long, objects: [] }, call, (inner) =>
+          mirror.call(transport, volumeId, source, target, inner),
+        ),
+    }),
+    ...(commitMirror && {
+      commitMirror: (volumeId, call) =>
+        guard.call('commitMirror', { patience: quick, objects: [] }, call, (inner) =>
+          commitMirror.call(transport, volumeId, inner),
+        ),
+    }),
+    ...(endMirror && {
+      endMirror: (volumeId, keep, call) =>
+        guard.call('endMirror', { patience: fencing, objects: [] }, call, (inner) =>
+          endMirror.call(transport, volumeId, keep, inner),
+        ),
+    }),
     stats: (call) => guard.call('stats', { patience: quick, objects: [] }, call, (inner) => transport.stats(inner)),
   };
 }

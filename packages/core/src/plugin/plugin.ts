@@ -5,7 +5,7 @@ import type { Log } from '../platform/log.ts';
 import type { Random } from '../platform/random.ts';
 import type { PoolFilter } from '../scheduling/pool-filter.ts';
 import type { PoolWeigher } from '../scheduling/pool-weigher.ts';
-import type { Transport } from '../transport/transport.ts';
+import type { AnyTransport } from '../transport/transport.ts';
 import type { AnyVolumeDriver, DriverCapability } from '../volume/driver.ts';
 
 /** Version of the contracts in this package. A plug-in declares the range that it was written for. */
@@ -14,7 +14,7 @@ export const contractVersion = '1.0.0';
 /** What a plug-in of each kind makes. */
 export interface PluginKinds {
   driver: AnyVolumeDriver;
-  transport: Transport;
+  transport: AnyTransport;
   'pool-filter': PoolFilter;
   'pool-weigher': PoolWeigher;
 }

@@ -1,6 +1,6 @@
 import type { PoolFilter } from '../scheduling/pool-filter.ts';
 import type { PoolWeigher } from '../scheduling/pool-weigher.ts';
-import type { Transport } from '../transport/transport.ts';
+import type { AnyTransport } from '../transport/transport.ts';
 import type { AnyVolumeDriver } from '../volume/driver.ts';
 import type { DeviceOpeners } from '../device/device-locator.ts';
 
@@ -12,7 +12,7 @@ export interface ConfiguredBackend {
   readonly driverCapabilities: readonly string[];
   readonly openers: DeviceOpeners;
   /** `null`: the backend's volumes cannot be attached. */
-  readonly transport: Transport | null;
+  readonly transport: AnyTransport | null;
 }
 
 /** A filter and its name in the configuration. */
@@ -32,7 +32,7 @@ export interface NamedWeigher {
 /** Everything that the configuration's plug-ins made. */
 export interface Plugins {
   readonly backends: readonly ConfiguredBackend[];
-  readonly transports: readonly { readonly name: string; readonly transport: Transport }[];
+  readonly transports: readonly { readonly name: string; readonly transport: AnyTransport }[];
   readonly filters: readonly NamedFilter[];
   readonly weighers: readonly NamedWeigher[];
 }

@@ -20,6 +20,7 @@ import type { Services as ServicesClass } from '../service/services.ts';
 import type { Snapshots as SnapshotsClass } from '../snapshot/snapshots.ts';
 import type { Store as StoreContract } from '../store/store.ts';
 import type { VolumeTypes as VolumeTypesClass } from '../volume-type/volume-types.ts';
+import type { VolumeMoves as VolumeMovesClass } from '../volume/volume-moves.ts';
 import type { Volumes as VolumesClass } from '../volume/volumes.ts';
 import type { Plugins as PluginsContract } from './plugins.ts';
 import type { Settings as SettingsContract, WorkerSettings as WorkerSettingsContract } from './settings.ts';
@@ -44,6 +45,7 @@ export const OperationServices = token<OperationServicesContract>('OperationServ
 export const OperationWorker = token<OperationWorkerClass>('OperationWorker');
 export const Operations = token<OperationsClass>('Operations');
 export const Volumes = token<VolumesClass>('Volumes');
+export const VolumeMoves = token<VolumeMovesClass>('VolumeMoves');
 export const Snapshots = token<SnapshotsClass>('Snapshots');
 export const Attachments = token<AttachmentsClass>('Attachments');
 export const VolumeConnections = token<VolumeConnectionsClass>('VolumeConnections');

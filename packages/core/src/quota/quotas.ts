@@ -20,6 +20,8 @@ export interface QuotaDemand {
   /** Bytes. */
   readonly bytes: number;
   readonly volumeTypeId: string;
+  /** A change of type: the project uses it already, only the type is new to it. */
+  readonly otherType?: boolean;
   /** Bytes of the one volume concerned, for the limit per volume. */
   readonly volumeBytes?: number;
 }
@@ -94,7 +96,7 @@ export class Quotas {
         `A volume of ${demand.volumeBytes / gibibyte} GiB exceeds the limit of ${perVolume} GiB a volume.`,
       );
     }
-    for (const suffix of ['', `_${type.name}`]) {
+    for (const suffix of demand.otherType ? [`_${type.name}`] : ['', `_${type.name}`]) {
       for (const [resource, wanted] of [
         ['volumes', demand.volumes ?? 0],
         ['snapshots', demand.snapshots ?? 0],

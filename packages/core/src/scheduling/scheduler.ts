@@ -23,6 +23,12 @@ export interface Refusal {
   readonly reason: string;
 }
 
+/** Limits the choice to one backend, or one pool of it. */
+export interface PoolChoice {
+  readonly backendId: string;
+  readonly pool?: string | null | undefined;
+}
+
 /** What {@link Scheduler.explain} found. */
 export interface Explanation {
   /** Best first. */
@@ -44,11 +50,7 @@ export class Scheduler {
   }
 
   /** Judges every pool, or the one that `only` names. */
-  async explain(
-    repositories: Repositories,
-    request: PlacementRequest,
-    only?: { readonly backendId: string; readonly pool?: string },
-  ): Promise<Explanation> {
+  async explain(repositories: Repositories, request: PlacementRequest, only?: PoolChoice): Promise<Explanation> {
     const [backends, claims] = [await repositories.backends.list(), await repositories.placements.claims()];
     const refused: Refusal[] = [];
     const accepted: Candidate[] = [];
@@ -60,7 +62,7 @@ export class Scheduler {
         continue;
       }
       for (const state of poolStates(backend, claims)) {
-        if (only?.pool !== undefined && state.report.name !== only.pool) continue;
+        if (only?.pool && state.report.name !== only.pool) continue;
         const refusal = this.#judge(state, request);
         if (refusal) refused.push(refusal);
         else accepted.push({ backendId: backend.id, state });
@@ -79,11 +81,7 @@ export class Scheduler {
   }
 
   /** The best pool. `no-valid-backend` tells, pool by pool, who said no and why. */
-  async choose(
-    repositories: Repositories,
-    request: PlacementRequest,
-    only?: { readonly backendId: string; readonly pool?: string },
-  ): Promise<Candidate> {
+  async choose(repositories: Repositories, request: PlacementRequest, only?: PoolChoice): Promise<Candidate> {
     const { accepted, refused } = await this.explain(repositories, request, only);
     const best = accepted[0];
     if (best) return best;

@@ -25,6 +25,7 @@ import { Services } from '../service/services.ts';
 import { Snapshots } from '../snapshot/snapshots.ts';
 import type { Store } from '../store/store.ts';
 import { VolumeTypes } from '../volume-type/volume-types.ts';
+import { VolumeMoves } from '../volume/volume-moves.ts';
 import { Volumes } from '../volume/volumes.ts';
 
 /** What an instance of Scoria is made of. Nothing is read from the environment. */
@@ -46,6 +47,7 @@ export interface BlockStorageOptions {
 /** An instance of Scoria: the use cases, and its life. */
 export interface BlockStorage {
   readonly volumes: Volumes;
+  readonly moves: VolumeMoves;
   readonly snapshots: Snapshots;
   readonly attachments: Attachments;
   readonly connections: VolumeConnections;
@@ -103,6 +105,7 @@ export async function createBlockStorage(options: BlockStorageOptions): Promise<
       .class(tokens.OperationWorker, OperationWorker)
       .class(tokens.Operations, Operations)
       .class(tokens.Volumes, Volumes)
+      .class(tokens.VolumeMoves, VolumeMoves)
       .class(tokens.Snapshots, Snapshots)
       .class(tokens.Attachments, Attachments)
       .class(tokens.VolumeConnections, VolumeConnections)
@@ -116,6 +119,7 @@ export async function createBlockStorage(options: BlockStorageOptions): Promise<
     assembly.verify([
       tokens.OperationWorker,
       tokens.Volumes,
+      tokens.VolumeMoves,
       tokens.Snapshots,
       tokens.VolumeConnections,
       tokens.VolumeTypes,
@@ -133,6 +137,7 @@ export async function createBlockStorage(options: BlockStorageOptions): Promise<
     }
     return {
       volumes: assembly.get(tokens.Volumes),
+      moves: assembly.get(tokens.VolumeMoves),
       snapshots: assembly.get(tokens.Snapshots),
       attachments: assembly.get(tokens.Attachments),
       connections: assembly.get(tokens.VolumeConnections),

@@ -86,3 +86,27 @@ export interface Transport {
   connectionInfo(request: ExportRequest): ConnectionInfo;
   stats(call: PluginCall): Promise<readonly ExportStats[]>;
 }
+
+/**
+ * Capability `mirror`: moves a volume to another device while hosts use it. {@link MirrorSupport.mirror} brings both
+ * devices to the same content and keeps them so; {@link MirrorSupport.commitMirror} makes a write succeed only when both
+ * have it; then whoever keeps the books says which device is the volume's, and {@link MirrorSupport.endMirror} lets go of
+ * the other. Whenever the process dies, the device that the books name has every acknowledged write. Sessions, target and
+ * serial stay. Every verb may be repeated.
+ */
+export interface MirrorSupport {
+  /**
+   * Copies a volume from `source` to `target` and writes to both from then on. Opens the volume's logical unit when it is
+   * not exported; exports that come and go meanwhile share it. Settles when both are the same; repeating it joins the
+   * copy under way. When `target` fails, the mirror breaks, the volume goes on with `source` alone, and this and every
+   * later verb of the mirror rejects. An abort ends the mirror.
+   */
+  mirror(volumeId: string, source: DeviceLocator, target: DeviceLocator, call: PluginCall): Promise<void>;
+  /** From here on a write that either device refuses fails. `transport-failed` when there is no whole mirror. */
+  commitMirror(volumeId: string, call: PluginCall): Promise<void>;
+  /** Goes on with one device and closes the other; writes are held for a moment. Succeeds when there is no mirror. */
+  endMirror(volumeId: string, keep: 'source' | 'target', call: PluginCall): Promise<void>;
+}
+
+/** A transport as core sees it: the mandatory verbs, and the groups it declared. */
+export type AnyTransport = Transport & Partial<MirrorSupport>;

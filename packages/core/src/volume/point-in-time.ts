@@ -58,9 +58,20 @@ export async function fillFromStill(
   target: BackendObject,
   call: PluginCall,
 ): Promise<void> {
-  const from = await backends.open(backend, source, { readOnly: true }, call);
+  await copyStill(backends, { backend, object: source }, { backend, object: target }, call);
+}
+
+/** A thing on a backend of this process. */
+export interface Located {
+  readonly backend: ServedBackend;
+  readonly object: BackendObject;
+}
+
+/** Copies between two things that nobody else writes to, on whatever backends. */
+export async function copyStill(backends: Backends, source: Located, target: Located, call: PluginCall): Promise<void> {
+  const from = await backends.open(source.backend, source.object, { readOnly: true }, call);
   try {
-    const to = await backends.open(backend, target, { readOnly: false }, call);
+    const to = await backends.open(target.backend, target.object, { readOnly: false }, call);
     try {
       await copyDevice(from, to, call);
     } finally {

@@ -1,18 +1,23 @@
 import { defineTransitions } from '../state/transition-table.ts';
 
 /** Statuses of a volume, Cinder's words. */
-export type VolumeStatus =
-  | 'creating'
-  | 'available'
-  | 'reserved'
-  | 'attaching'
-  | 'in-use'
-  | 'detaching'
-  | 'extending'
-  | 'reverting'
-  | 'deleting'
-  | 'error'
-  | 'error_deleting';
+export const volumeStatuses = [
+  'creating',
+  'available',
+  'reserved',
+  'attaching',
+  'in-use',
+  'detaching',
+  'extending',
+  'reverting',
+  'retyping',
+  'maintenance',
+  'deleting',
+  'error',
+  'error_deleting',
+] as const;
+/** See {@link volumeStatuses}. */
+export type VolumeStatus = (typeof volumeStatuses)[number];
 
 /** Statuses that follow from the attachments alone, while nothing else is done to the volume. */
 export const settledVolumeStatuses = [
@@ -36,15 +41,22 @@ export const volumeTransitions = defineTransitions<VolumeStatus>()({
   revert: { from: ['available'], to: ['reverting'] },
   reverted: { from: ['reverting'], to: ['available'] },
   revertFailed: { from: ['reverting'], to: ['available', 'error'] },
+  retype: { from: ['available', 'in-use'], to: ['retyping'] },
+  /** A migration that keeps everybody else away from the volume. */
+  lock: { from: ['available'], to: ['maintenance'] },
+  /** Also after a retype or migration that came to nothing: the volume is as it was, and a user message tells why. */
+  moveEnded: { from: ['retyping', 'maintenance', ...settledVolumeStatuses], to: [...settledVolumeStatuses] },
   delete: { from: ['available', 'error', 'error_deleting'], to: ['deleting'] },
-  forceDelete: {
-    from: ['creating', ...settledVolumeStatuses, 'extending', 'reverting', 'deleting', 'error', 'error_deleting'],
-    to: ['deleting'],
-  },
+  forceDelete: { from: volumeStatuses, to: ['deleting'] },
   deletionFailed: { from: ['deleting'], to: ['error_deleting'] },
 });
 /** Name of a change of status. */
 export type VolumeTransition = keyof typeof volumeTransitions;
+
+/** How a migration stands, Cinder's words. */
+export const migrationStatuses = ['migrating', 'completing', 'success', 'error'] as const;
+/** See {@link migrationStatuses}. */
+export type MigrationStatus = (typeof migrationStatuses)[number];
 
 /** A volume. Times are milliseconds since 1970 UTC. */
 export interface Volume {
@@ -66,6 +78,8 @@ export interface Volume {
   readonly snapshotId: string | null;
   /** The placement that holds its bytes; `null` before one is chosen. */
   readonly placementId: string | null;
+  /** How a move to another backend stands or ended; `null` when there was none. */
+  readonly migrationStatus: MigrationStatus | null;
   /** Label of where it lies, `host@backend#pool`. Read from the placement, not written. */
   readonly hostString: string | null;
   readonly createdAt: number;
@@ -90,6 +104,7 @@ export type VolumeField =
   | 'sourceVolumeId'
   | 'snapshotId'
   | 'hostString'
+  | 'migrationStatus'
   | 'createdAt'
   | 'updatedAt'
   | 'launchedAt';
@@ -98,6 +113,16 @@ export type VolumeField =
 export type VolumePatch = Partial<
   Pick<
     Volume,
-    'name' | 'description' | 'size' | 'bootable' | 'readOnly' | 'metadata' | 'placementId' | 'launchedAt' | 'availabilityZone'
+    | 'name'
+    | 'description'
+    | 'size'
+    | 'bootable'
+    | 'readOnly'
+    | 'metadata'
+    | 'placementId'
+    | 'volumeTypeId'
+    | 'migrationStatus'
+    | 'launchedAt'
+    | 'availabilityZone'
   >
 >;

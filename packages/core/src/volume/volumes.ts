@@ -136,6 +136,7 @@ export class Volumes {
         sourceVolumeId: request.sourceVolumeId ?? null,
         snapshotId: request.snapshotId ?? null,
         placementId: null,
+        migrationStatus: null,
         createdAt: now,
         updatedAt: null,
         launchedAt: null,

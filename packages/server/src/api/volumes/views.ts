@@ -73,9 +73,9 @@ function volumeView(call: CallBase, volume: Volume, attachments: readonly Attach
     volume_type_id: volume.volumeTypeId,
     consumes_quota: true,
     ...(isAdmin && {
-      migration_status: null,
+      migration_status: volume.migrationStatus,
       'os-vol-host-attr:host': volume.hostString,
-      'os-vol-mig-status-attr:migstat': null,
+      'os-vol-mig-status-attr:migstat': volume.migrationStatus,
       'os-vol-mig-status-attr:name_id': null,
       provider_id: null,
       cluster_name: null,
