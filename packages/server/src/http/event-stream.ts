@@ -46,7 +46,7 @@ export function mountEventStream(app: FastifyInstance, options: EventStreamOptio
     try {
       await follow(reply.raw, context, after, allProjects, stream, options);
     } catch (error) {
-      if (!stream.signal.aborted) request.log.error({ err: error, requestId: request.id }, 'event stream failed');
+      if (!stream.signal.aborted) request.log.error({ err: error }, 'event stream failed');
     } finally {
       open.delete(stream);
       reply.raw.end();

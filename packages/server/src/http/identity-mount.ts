@@ -47,7 +47,7 @@ export function mountIdentity(
       },
       errorHandler(error, request, reply) {
         const { status, headers, body } = identityError(error, publicUrl(request));
-        if (status >= 500) request.log.error({ err: error, requestId: request.id }, 'request failed');
+        if (status >= 500) request.log.error({ err: error }, 'request failed');
         return reply.code(status).headers(headers).send(body);
       },
     });

@@ -45,7 +45,7 @@ export function createHttpServer(options: HttpServerOptions): FastifyInstance {
     ...(options.log === false ? { logger: false } : { loggerInstance: options.log }),
     https: options.tls ? { ...options.tls } : null,
     bodyLimit,
-    logController: new LogController({ disableRequestLogging: true }),
+    logController: new LogController({ disableRequestLogging: true, requestIdLogLabel: 'requestId' }),
     routerOptions: { ignoreTrailingSlash: true, maxParamLength: 255 },
     requestTimeout: 120_000,
     keepAliveTimeout: 30_000,
@@ -57,13 +57,13 @@ export function createHttpServer(options: HttpServerOptions): FastifyInstance {
     reply.headers({ 'X-Compute-Request-Id': request.id, 'X-Openstack-Request-Id': request.id });
   });
   app.addHook('onResponse', async (request, reply) => {
-    const { method, id } = request;
+    const { method } = request;
     const route = request.routeOptions.url ?? 'unknown';
-    request.log.info({ requestId: id, method, route, status: reply.statusCode, ms: Math.round(reply.elapsedTime) }, 'answered');
+    request.log.info({ method, route, status: reply.statusCode, ms: Math.round(reply.elapsedTime) }, 'answered');
   });
   app.setErrorHandler((thrown, request, reply) => {
     const { status, headers, body } = blockStorageError(thrown, publicUrl(request));
-    if (status >= 500) request.log.error({ err: thrown, requestId: request.id }, 'request failed');
+    if (status >= 500) request.log.error({ err: thrown }, 'request failed');
     return reply.code(status).headers(headers).send(body);
   });
   app.setNotFoundHandler(async (request) => {
