@@ -354,6 +354,26 @@ describe('task management', () => {
 });
 
 describe('many reads at once', () => {
+  test('of many sessions share one budget, and each goes on', async () => {
+    const keys = { MaxRecvDataSegmentLength: '262144' };
+    const sessions = await Promise.all(
+      Array.from({ length: 8 }, (_, index) => target.session({ keys, isid: `00002300010${index}` })),
+    );
+    const underWay: number[] = [];
+    let count = 0;
+    target.device.delays.read = async () => {
+      underWay.push(++count);
+      await new Promise((resolve) => setTimeout(resolve, 1));
+      count--;
+    };
+    const reads = sessions.flatMap((session) =>
+      Array.from({ length: 12 }, () => session.command(cdbs.read10(0, 8192), { expect: 4 * mebibyte })),
+    );
+    expect((await Promise.all(reads)).every(({ status }) => status === 0)).toBe(true);
+    // 128 MiB in all, and one command of each session that has nothing else under way.
+    expect(Math.max(...underWay)).toBeLessThanOrEqual(32 + 7);
+  });
+
   test('are bounded in memory and all answered', async () => {
     const initiator = await target.session({ keys: { MaxRecvDataSegmentLength: '262144' } });
     target.device.content.fill(7);

@@ -5,6 +5,7 @@ import { maxTransferLength } from '../scsi/inquiry.ts';
 import { senseOf } from '../scsi/sense.ts';
 import { BufferPool } from './buffer-pool.ts';
 import { Connection } from './connection.ts';
+import { DataBudget } from './data-budget.ts';
 import { formatAddress, type ListenAddress } from './listen-address.ts';
 import { portalGroupTag, type LoginResult } from './login.ts';
 import { bhsLength } from './pdu.ts';
@@ -22,9 +23,11 @@ export interface PortalOptions {
   readonly log: Log;
 }
 
-const limits: SessionLimits = { window: 128, immediate: 16, memory: 67_108_864, maxTaskCost: maxTransferLength };
+const limits: SessionLimits = { window: 128, immediate: 16, memory: 33_554_432, maxTaskCost: maxTransferLength };
 const maxConnections = 1024;
-const maxSessionsPerTarget = 64;
+const maxSessionsPerTarget = 16;
+/** Bytes of data of commands under way, over all sessions. */
+const maxDataUnderWay = 134_217_728;
 /** Bytes of buffers kept for reuse, over all sessions. */
 const maxPooled = 33_554_432;
 /** Seconds that initiators get to log out when the portal stops. */
@@ -39,6 +42,7 @@ export class Portal {
   readonly #sessions = new Map<string, Session>();
   readonly #tsihs = new Set<number>();
   readonly #pool = new BufferPool(bhsLength, maxPooled);
+  readonly #budget = new DataBudget(maxDataUnderWay);
   /** Addresses to tell in discovery; `null`: only the one at which an initiator came is known to reach us. */
   readonly #advertised: readonly string[] | null;
   #lastTsih = 0;
@@ -124,6 +128,7 @@ export class Portal {
       parameters: login.parameters,
       limits,
       pool: this.#pool,
+      budget: this.#budget,
       discover: () => this.#visibleTo(login, connection),
       onClosed: () => {
         this.#tsihs.delete(tsih);

@@ -1,6 +1,7 @@
 import type { BufferPool } from './buffer-pool.ts';
 import type { Connection } from './connection.ts';
-import { redeclare, fullFeatureKeys, NegotiationError, type SessionParameters } from './negotiation.ts';
+import type { DataBudget } from './data-budget.ts';
+import type { SessionParameters } from './negotiation.ts';
 import {
   asyncEvent,
   compareSequence,
@@ -20,7 +21,7 @@ import {
 import { ProtocolError, ScsiTask, tagAfter } from './scsi-task.ts';
 import { manageTasks } from './task-management.ts';
 import type { Target } from './target-registry.ts';
-import { formatText, parseText, TextFormatError } from './text.ts';
+import { TextExchange } from './text-exchange.ts';
 import type { Nexus } from '../scsi/command.ts';
 import type { Sense } from '../scsi/sense.ts';
 
@@ -47,14 +48,13 @@ export interface SessionOptions {
   readonly parameters: SessionParameters;
   readonly limits: SessionLimits;
   readonly pool: BufferPool;
+  /** Shared by all sessions. */
+  readonly budget: DataBudget;
   /** What a request for all targets is answered with: name and addresses. */
   readonly discover: () => readonly (readonly [string, string])[];
   /** Called once when the session has ended and nothing of it can reach the device. */
   readonly onClosed: () => void;
 }
-
-/** Most text of one request, over all its PDUs, bytes. */
-const maxTextLength = 65_536;
 
 /** One session in full feature phase (RFC 7143, 4.2.2 and 4.2.3), with its one connection. */
 export class Session {
@@ -75,9 +75,16 @@ export class Session {
   #expCmdSN = 0;
   #maxCmdSN = 0;
   #transferTag = 0;
-  #text: Buffer[] = [];
-  #textLength = 0;
+  readonly #text: TextExchange;
   #closing: Promise<void> | null = null;
+  /** Begins what is affordable of what waits. */
+  readonly #drain = (): void => {
+    for (let next = this.#backlog[0]; next !== undefined; next = this.#backlog[0]) {
+      if (!this.#affords(next)) return this.#options.budget.wait(this.#drain);
+      this.#backlog.shift();
+      this.#begin(next);
+    }
+  };
 
   constructor(options: SessionOptions) {
     this.#options = options;
@@ -87,6 +94,7 @@ export class Session {
     this.limits = options.limits;
     this.pool = options.pool;
     this.target = options.target;
+    this.#text = new TextExchange(options.parameters, options.target?.name ?? null, options.discover);
     const unitAttentions: Sense[] = [];
     this.nexus = {
       initiatorName: options.initiatorName,
@@ -178,10 +186,11 @@ export class Session {
 
   /** Begins a task when there is memory for its data; later otherwise, in order. */
   charge(task: ScsiTask): void {
-    if (this.#backlog.length === 0 && (this.#charged === 0 || this.#charged + task.cost <= this.limits.memory)) {
+    if (this.#backlog.length === 0 && this.#affords(task)) {
       this.#begin(task);
     } else {
       this.#backlog.push(task);
+      this.#options.budget.wait(this.#drain);
     }
   }
 
@@ -241,6 +250,7 @@ export class Session {
       unit.nexuses.delete(this.nexus);
       await unit.taskSet.abort((task) => task.nexus === this.nexus);
     }
+    this.#options.budget.forget(this.#drain);
     this.#options.onClosed();
   }
 
@@ -264,17 +274,19 @@ export class Session {
 
   #discharge(cost: number): void {
     this.#charged -= cost;
-    while (this.#backlog.length > 0) {
-      const next = this.#backlog[0]!;
-      if (this.#charged > 0 && this.#charged + next.cost > this.limits.memory) return;
-      this.#backlog.shift();
-      this.#begin(next);
-    }
+    this.#options.budget.give(cost);
+    this.#drain();
+  }
+
+  /** A session with nothing under way affords anything, so that each one goes on. */
+  #affords({ cost }: ScsiTask): boolean {
+    return this.#charged === 0 || (this.#charged + cost <= this.limits.memory && this.#options.budget.fits(cost));
   }
 
   #begin(task: ScsiTask): void {
     task.charged = true;
     this.#charged += task.cost;
+    this.#options.budget.take(task.cost);
     task.begin();
   }
 
@@ -324,51 +336,17 @@ export class Session {
   }
 
   #takeText(bhs: Buffer, data: Buffer): void {
-    this.#textLength += data.length;
-    if (this.#textLength > maxTextLength) throw new ProtocolError('a text request is too long');
-    this.#text.push(data);
     const answer = makeHeader(responseOpcode.text, flag.final, taskTagOf(bhs));
     answer.writeUInt32BE(reservedTag, 20);
     if ((bhs[1]! & flag.continues) !== 0) {
+      this.#text.add(data);
       answer[1] = 0;
       answer.writeUInt32BE(this.nextTransferTag(), 20);
       return this.send(answer, true);
     }
-    const whole = Buffer.concat(this.#text);
-    this.#text = [];
-    this.#textLength = 0;
-    let keys: Map<string, string>;
-    try {
-      keys = parseText(whole);
-    } catch (error) {
-      if (error instanceof TextFormatError) return this.#reject(bhs, rejectReason.protocolError);
-      throw error;
-    }
-    this.send(answer, true, formatText(this.#answerKeys(keys)));
-  }
-
-  #answerKeys(keys: ReadonlyMap<string, string>): readonly (readonly [string, string])[] {
-    const answers: (readonly [string, string])[] = [];
-    for (const [key, value] of keys) {
-      if (key === 'SendTargets') {
-        // In a normal session only the target itself may be asked for (RFC 7143, appendix C).
-        const own = this.target;
-        const wanted = value.toLowerCase();
-        const found = this.#options.discover();
-        if (own === null && value === 'All') answers.push(...found);
-        else answers.push(...onlyTarget(found, own !== null && value === '' ? own.name : wanted));
-      } else if (fullFeatureKeys.has(key)) {
-        try {
-          redeclare(key, value, this.parameters);
-        } catch (error) {
-          if (error instanceof NegotiationError) throw new ProtocolError(error.message);
-          throw error;
-        }
-      } else {
-        answers.push([key, 'NotUnderstood']);
-      }
-    }
-    return answers;
+    const text = this.#text.finish(data);
+    if (text === null) this.#reject(bhs, rejectReason.protocolError);
+    else this.send(answer, true, text);
   }
 
   #logout(bhs: Buffer): void {
@@ -394,15 +372,4 @@ export class Session {
     setDataLength(reject, bhs.length);
     this.send(reject, true, bhs);
   }
-}
-
-/** The pairs of one target out of a list of names and addresses. */
-function onlyTarget(found: readonly (readonly [string, string])[], name: string): readonly (readonly [string, string])[] {
-  const chosen: (readonly [string, string])[] = [];
-  let taking = false;
-  for (const pair of found) {
-    if (pair[0] === 'TargetName') taking = pair[1] === name;
-    if (taking) chosen.push(pair);
-  }
-  return chosen;
 }
