@@ -1,3 +1,4 @@
+import 'reflect-metadata';
 import { container as root, type DependencyContainer, Lifecycle } from 'tsyringe';
 import type { Clock } from '../platform/clock.ts';
 import { withDeadline } from '../platform/deadline.ts';
@@ -67,7 +68,7 @@ export class Assembly {
     for (const token of this.#order()) this.get(token);
   }
 
-  /** Starts all that has a `start`, what is depended upon first. When one fails, those started are stopped again. */
+  /** Starts all that has a `start`, what is depended upon first. When one fails, {@link stop} stops it and those started before it. */
   async start(): Promise<void> {
     for (const token of this.#order()) {
       const thing = this.get(token);

@@ -146,23 +146,27 @@ export function makePlugins(configuration: PluginConfiguration, surroundings: Pl
   }
   if (Object.keys(configuration.backends).length === 0) fault(['backends'], 'at least one backend is needed');
 
+  /** Verdicts and weights are told by name, so a name stands for one thing. */
+  const once = (names: Set<string>, name: string, path: readonly (string | number)[]) => {
+    if (names.has(name)) fault(path, `${name} stands here twice`);
+    names.add(name);
+  };
+  const filterNames = new Set<string>();
   const filters = (configuration.filters ?? []).flatMap((entry, index) => {
-    const made = make('pool-filter', `filters[${index}]`, entry, ['scheduler', 'filters', index]);
-    return made ? [{ name: made.plugin.name, filter: made.made }] : [];
+    const path = ['scheduler', 'filters', index];
+    const made = make('pool-filter', `filters[${index}]`, entry, path);
+    if (!made) return [];
+    once(filterNames, made.plugin.name, path);
+    return [{ name: made.plugin.name, filter: made.made }];
   });
+  const weigherNames = new Set<string>();
   const weighers = (configuration.weighers ?? []).flatMap((entry, index) => {
-    const made = make('pool-weigher', `weighers[${index}]`, entry, ['scheduler', 'weighers', index]);
-    return made ? [{ name: made.plugin.name, weigher: made.made, multiplier: entry.multiplier ?? 1 }] : [];
+    const path = ['scheduler', 'weighers', index];
+    const made = make('pool-weigher', `weighers[${index}]`, entry, path);
+    if (!made) return [];
+    once(weigherNames, made.plugin.name, path);
+    return [{ name: made.plugin.name, weigher: made.made, multiplier: entry.multiplier ?? 1 }];
   });
-  for (const [list, kind] of [
-    [filters, 'filters'],
-    [weighers, 'weighers'],
-  ] as const) {
-    list.forEach((each, index) => {
-      if (list.findIndex((other) => other.name === each.name) !== index)
-        fault(['scheduler', kind, index], `${each.name} stands here twice`);
-    });
-  }
 
   if (faults.length > 0) throw configurationError(faults);
   return {
