@@ -4,7 +4,7 @@
  */
 import { randomBytes } from 'node:crypto';
 import { createBlockStorage, type BlockStorage, type RequestContext, type StoredEvent } from '@scoria/core';
-import memoryDriver from '@scoria/driver-memory';
+import memory from '@scoria/driver-memory';
 import { createSqliteStore } from '@scoria/store-sql';
 
 const gibibyte = 2 ** 30;
@@ -14,7 +14,7 @@ const patience = 10_000;
 export async function startStorage(): Promise<BlockStorage> {
   return createBlockStorage({
     store: createSqliteStore({ path: ':memory:' }),
-    plugins: { backends: { memory: { plugin: memoryDriver } } },
+    plugins: { backends: { memory: { plugin: memory } } },
     accessKey: randomBytes(32),
     baseDirectory: import.meta.dirname,
   });
