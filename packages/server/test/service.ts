@@ -111,12 +111,12 @@ export class TestService {
     this.http = http;
   }
 
-  static async start(options: Partial<HttpServerOptions> = {}): Promise<TestService> {
-    const backend = new MemoryBackend({ backendId: systemRandom.uuid() });
+  static async start(options: Partial<HttpServerOptions> = {}, backends: readonly string[] = ['memory']): Promise<TestService> {
+    const backend = () => memoryDriver({ backend: new MemoryBackend({ backendId: systemRandom.uuid() }) });
     const storage = await createBlockStorage({
       store: createSqliteStore({ path: ':memory:' }),
       plugins: {
-        backends: { memory: { plugin: memoryDriver({ backend }), transport: 'listed' } },
+        backends: Object.fromEntries(backends.map((name) => [name, { plugin: backend(), transport: 'listed' }])),
         transports: { listed: { plugin: transport } },
         filters: [{ plugin: availabilityZoneFilter }],
       },

@@ -1,6 +1,7 @@
 import { ScoriaError } from '@scoria/core';
 import { z } from 'zod';
 import { action, nothing } from '../../http/route.ts';
+import { since } from '../../http/versioned-schema.ts';
 import { connectorOf, connectorSchema } from '../attachments/connector.ts';
 import { announceOperation } from '../operations/announce.ts';
 import { anything, flag, optionalUuid, sizeInGibibytes, uuid } from '../request-fields.ts';
@@ -71,6 +72,42 @@ const volumeActions = [
     response: { 200: nothing },
     async handler({ storage, context, params, body }) {
       await storage.volumes.setBootable(context, params.id, body.bootable);
+    },
+  }),
+];
+
+/** Actions that move a volume. */
+const moveActions = [
+  action({
+    path,
+    action: 'os-retype',
+    summary: 'Gives a volume another type, and moves it where that is needed and allowed',
+    body: z.strictObject({ new_type: z.string().min(1).max(255), migration_policy: z.enum(['on-demand', 'never']).nullish() }),
+    response: { 202: nothing },
+    async handler(call) {
+      const { new_type: type, migration_policy: policy } = call.body;
+      const { operationId } = await call.storage.moves.retype(call.context, call.params.id, type, policy ?? 'never');
+      announceOperation(call, operationId);
+    },
+  }),
+  action({
+    path,
+    action: 'os-migrate_volume',
+    summary: 'Moves a volume to a host, also while it is in use',
+    admin: true,
+    body: z.strictObject({
+      host: z.string().max(255).nullish(),
+      cluster: since('3.16', z.string().max(255).nullish()),
+      force_host_copy: flag.nullish(),
+      lock_volume: flag.nullish(),
+    }),
+    response: { 202: nothing },
+    async handler(call) {
+      const { host, cluster, lock_volume: lock } = call.body;
+      if (cluster) throw new ScoriaError('not-supported', `There are no clusters here, so none named ${cluster}; name a host`);
+      if (!host) throw new ScoriaError('invalid-input', 'Invalid input for field/attribute host. A host to move to is needed');
+      const { operationId } = await call.storage.moves.migrate(call.context, call.params.id, host, { lock: lock ?? false });
+      announceOperation(call, operationId);
     },
   }),
 ];
@@ -197,4 +234,4 @@ const attachActions = [
 ];
 
 /** `POST /volumes/{id}/action`. */
-export const volumeActionRoutes = [...volumeActions, ...attachActions];
+export const volumeActionRoutes = [...volumeActions, ...moveActions, ...attachActions];

@@ -19,12 +19,12 @@ export const volumeListing = new Listing<VolumeField>({
     snapshot_id: textFilter('snapshotId'),
     source_volid: textFilter('sourceVolumeId'),
     user_id: textFilter('userId'),
+    migration_status: { read: (value) => [{ field: 'migrationStatus', op: 'eq', value: value === 'None' ? null : value }] },
     host: { ...textFilter('hostString'), admin: true },
     project_id: { ...textFilter('projectId'), admin: true },
     created_at: timeFilter('createdAt', '3.60'),
     updated_at: timeFilter('updatedAt', '3.60'),
     // What this service does not have yet, so that a filter by it still tells the truth.
-    migration_status: constantFilter(null),
     replication_status: constantFilter(null),
     encrypted: constantFilter(false),
     consistencygroup_id: constantFilter(null),
