@@ -158,7 +158,7 @@ async function fill(path: string, count: number, projectId: string, backendId: s
           });
           await volumes.insert({
             ...{ id, projectId, userId: 'bench', name: `volume-${index}`, description: null, size: gibibyte },
-            ...{ status: 'available', volumeTypeId: type.id, availabilityZone: 'nova', placementId },
+            ...{ status: 'available', volumeTypeId: type.id, availabilityZone: 'nova', placementId, migrationStatus: null },
             ...{ bootable: false, readOnly: false, multiattach: false, metadata: { number: String(index) } },
             ...{ sourceVolumeId: null, snapshotId: null, createdAt, updatedAt: createdAt, launchedAt: createdAt },
           });

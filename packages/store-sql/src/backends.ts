@@ -13,6 +13,7 @@ const poolSchema: z.ZodType<PoolReport> = z.object({
   thin: z.boolean(),
   maxOverSubscription: z.number(),
   reserved: z.number(),
+  instantCopies: z.boolean().optional(),
   capabilities: z.record(z.string(), z.union([z.string(), z.number(), z.boolean()])),
 });
 

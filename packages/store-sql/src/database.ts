@@ -6,8 +6,10 @@ import type { backendTable } from './backends.ts';
 import type { messageTable } from './messages.ts';
 import type { journalTable, operationTable } from './operations.ts';
 import type { placementTable } from './placements.ts';
+import type { rememberedRequestTable } from './remembered-requests.ts';
 import type { serviceTable } from './services.ts';
 import type { snapshotTable } from './snapshots.ts';
+import type { CountedKind } from './project-usage.ts';
 import type { RowOf } from './table.ts';
 import type { volumeTypeTable } from './volume-types.ts';
 import type { volumeTable } from './volumes.ts';
@@ -21,6 +23,8 @@ export interface Database {
   placements: RowOf<typeof placementTable>;
   /** Sums over `placements`, written in the same transaction, so that scheduling costs the same with a million of them. */
   pool_claims: { backend_id: string; pool: string; claimed: number; placements: number };
+  /** Sums over `volumes` and `snapshots`, written in the same transaction, so that a quota is checked at the same cost with a million of them. */
+  project_usage: { project_id: string; kind: CountedKind; volume_type_id: string; number: number; bytes: number };
   backends: RowOf<typeof backendTable>;
   volume_types: RowOf<typeof volumeTypeTable>;
   volume_type_access: { volume_type_id: string; project_id: string };
@@ -31,6 +35,7 @@ export interface Database {
   /** Uses of operations that have not ended. */
   operation_uses: { kind: ResourceUse['kind']; resource_id: string; operation_id: string; mode: ResourceUse['mode'] };
   operation_journal: RowOf<typeof journalTable>;
+  remembered_requests: RowOf<typeof rememberedRequestTable>;
   events: EventRow;
   /** Numbers that only grow: `fence`. */
   counters: { name: string; value: number };

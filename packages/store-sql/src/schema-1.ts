@@ -74,7 +74,6 @@ export async function createSchema1(db: Transaction<Database>, flavor: SqlFlavor
   await index('volumes_by_status', 'volumes', ['project_id', 'status', 'id']);
   await index('volumes_all_newest', 'volumes', ['created_at', 'id']);
   await index('volumes_all_by_name', 'volumes', ['name', 'id']);
-  await index('volumes_usage', 'volumes', ['project_id', 'volume_type_id', 'size']);
   await index('volumes_of_type', 'volumes', ['volume_type_id']);
 
   await references(
@@ -96,7 +95,10 @@ export async function createSchema1(db: Transaction<Database>, flavor: SqlFlavor
   await index('snapshots_newest', 'snapshots', ['project_id', 'created_at', 'id']);
   await index('snapshots_by_name', 'snapshots', ['project_id', 'name', 'id']);
   await index('snapshots_all_newest', 'snapshots', ['created_at', 'id']);
-  await index('snapshots_usage', 'snapshots', ['project_id', 'volume_type_id', 'size']);
+  await table('project_usage', ['project_id', 'kind', 'volume_type_id'], {
+    text: ['project_id', 'kind', 'volume_type_id'],
+    number: ['number', 'bytes'],
+  }).execute();
   await index('snapshots_of_volume', 'snapshots', ['volume_id', 'created_at', 'id']);
   await index('snapshots_of_type', 'snapshots', ['volume_type_id']);
 
@@ -185,6 +187,7 @@ export async function createSchema1(db: Transaction<Database>, flavor: SqlFlavor
     numberOrNull: ['ended_at'],
   }).execute();
   await index('operations_newest', 'operations', ['project_id', 'created_at', 'id']);
+  await index('operations_by_status', 'operations', ['project_id', 'status', 'name']);
   await index('operations_all_newest', 'operations', ['created_at', 'id']);
   await index('operations_of_resource', 'operations', ['resource_id', 'created_at', 'id']);
   await db.schema
@@ -210,6 +213,13 @@ export async function createSchema1(db: Transaction<Database>, flavor: SqlFlavor
     'operations',
     'cascade',
   ).execute();
+
+  await table('remembered_requests', ['project_id', 'key'], {
+    text: ['project_id', 'key', 'fingerprint', 'resource_id'],
+    textOrNull: ['operation_id'],
+    number: ['created_at'],
+  }).execute();
+  await index('remembered_requests_oldest', 'remembered_requests', ['created_at']);
 
   await table('counters', ['name'], { text: ['name'], number: ['value'] }).execute();
   await sql`insert into counters (name, value) values ('fence', 0)`.execute(db);

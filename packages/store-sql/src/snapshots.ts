@@ -14,11 +14,12 @@ import {
 import { sql } from 'kysely';
 import { nullable, number, text, word } from './column.ts';
 import { countRows, listRows, type ListSource } from './list.ts';
+import { countIn, countOut, usageOf } from './project-usage.ts';
 import { equals, insertEntity, isOneOf, removeRows, selectEntities, updateEntities, type Session } from './session.ts';
 import { defineTable } from './table.ts';
 import { refusedTransition } from './transition.ts';
 import { notFound, ownedBy } from './visibility.ts';
-import { pairs, usageOf } from './volumes.ts';
+import { pairs } from './volumes.ts';
 
 /** Table `snapshots`. */
 export const snapshotTable = defineTable<Snapshot>()('snapshots', {
@@ -76,8 +77,9 @@ export class SqlSnapshots implements SnapshotRepository {
     this.#session = session;
   }
 
-  insert(snapshot: Snapshot): Promise<void> {
-    return insertEntity(this.#session, snapshotTable, snapshot, `Snapshot ${snapshot.id} exists already.`);
+  async insert(snapshot: Snapshot): Promise<void> {
+    await insertEntity(this.#session, snapshotTable, snapshot, `Snapshot ${snapshot.id} exists already.`);
+    await countIn(this.#session, 'snapshots', snapshot.id);
   }
 
   async get(tenancy: Tenancy, id: string): Promise<Snapshot> {
@@ -123,6 +125,7 @@ export class SqlSnapshots implements SnapshotRepository {
   }
 
   async remove(id: string): Promise<void> {
+    await countOut(this.#session, 'snapshots', id);
     await removeRows(this.#session, snapshotTable, equals(snapshotTable.ref('id'), id));
   }
 

@@ -11,6 +11,7 @@ import { migrate, property, setProperty, type Migration } from './migration.ts';
 import { SqlOperations } from './operations.ts';
 import { SqlPlacements } from './placements.ts';
 import { SqlQuotas } from './quotas.ts';
+import { SqlRememberedRequests } from './remembered-requests.ts';
 import { SqlServices } from './services.ts';
 import type { Session } from './session.ts';
 import { SqlSnapshots } from './snapshots.ts';
@@ -165,6 +166,7 @@ function repositories(session: Session): Repositories {
     messages: new SqlMessages(session),
     services: new SqlServices(session),
     operations: new SqlOperations(session),
+    rememberedRequests: new SqlRememberedRequests(session),
     events: new SqlEvents(session),
   };
 }

@@ -19,6 +19,7 @@ import { sql, type RawBuilder } from 'kysely';
 import { z } from 'zod';
 import { flag, json, nullable, number, text, word } from './column.ts';
 import { countRows, listRows, queryConditions, tablesOfConditions, type ListSource } from './list.ts';
+import { countIn, countOut, recounted, usageOf } from './project-usage.ts';
 import { allOf, equals, insertEntity, isOneOf, removeRows, updateEntities, type Row, type Session } from './session.ts';
 import { defineTable } from './table.ts';
 import { refusedTransition } from './transition.ts';
@@ -111,8 +112,9 @@ export class SqlVolumes implements VolumeRepository {
     this.#session = session;
   }
 
-  insert(volume: StoredVolume): Promise<void> {
-    return insertEntity(this.#session, volumeTable, volume, `Volume ${volume.id} exists already.`);
+  async insert(volume: StoredVolume): Promise<void> {
+    await insertEntity(this.#session, volumeTable, volume, `Volume ${volume.id} exists already.`);
+    await countIn(this.#session, 'volumes', volume.id);
   }
 
   async get(tenancy: Tenancy, id: string): Promise<Volume> {
@@ -152,7 +154,7 @@ export class SqlVolumes implements VolumeRepository {
 
   async update(tenancy: Tenancy, id: string, patch: VolumePatch, now: number): Promise<Volume> {
     const conditions = [equals(volumeTable.ref('id'), id), ...visible(tenancy)];
-    await updateEntities(this.#session, volumeTable, { ...patch, updatedAt: now }, conditions);
+    await this.#write(id, { ...patch, updatedAt: now }, conditions);
     return this.get(tenancy, id);
   }
 
@@ -165,7 +167,7 @@ export class SqlVolumes implements VolumeRepository {
   ): Promise<Volume> {
     const transition = volumeTransitions[name];
     const status = targetState(transition, options.to);
-    const changed = await updateEntities(this.#session, volumeTable, { ...options.patch, status, updatedAt: now }, [
+    const changed = await this.#write(id, { ...options.patch, status, updatedAt: now }, [
       equals(volumeTable.ref('id'), id),
       ...visible(tenancy),
       isOneOf(volumeTable.ref('status'), transition.from),
@@ -176,22 +178,16 @@ export class SqlVolumes implements VolumeRepository {
   }
 
   async remove(id: string): Promise<void> {
+    await countOut(this.#session, 'volumes', id);
     await removeRows(this.#session, volumeTable, equals(volumeTable.ref('id'), id));
   }
 
   usage(projectId: string): Promise<readonly UsageByType[]> {
     return usageOf(this.#session, 'volumes', projectId);
   }
-}
 
-/** Number and bytes of a project's volumes or snapshots by volume type, read from an index that has all it needs. */
-export async function usageOf(
-  session: Session,
-  table: 'volumes' | 'snapshots',
-  projectId: string,
-): Promise<readonly UsageByType[]> {
-  const { rows } = await sql<UsageByType>`
-    select volume_type_id as ${sql.ref('volumeTypeId')}, count(*) as count, sum(size) as bytes
-    from ${sql.table(table)} where project_id = ${projectId} group by volume_type_id`.execute(session.db);
-  return rows.map((row) => ({ ...row }));
+  #write(id: string, patch: Partial<StoredVolume>, conditions: readonly RawBuilder<unknown>[]): Promise<number> {
+    const counts = patch.size !== undefined || patch.volumeTypeId !== undefined;
+    return recounted(this.#session, 'volumes', id, counts, () => updateEntities(this.#session, volumeTable, patch, conditions));
+  }
 }

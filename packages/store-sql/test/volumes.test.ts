@@ -121,12 +121,12 @@ test('the host string follows the placement and the label of the backend', async
   expect(await volumes.get(own, 'a')).toMatchObject({ hostString: 'node-a@renamed#ssd' });
 });
 
-test('usage counts numbers and bytes by project and type; a summary has every metadata value', async () => {
+test('usage counts numbers and bytes by project and type, whatever becomes of the rows', async () => {
   await using store = await openStore();
   await store.transaction(async (r) => {
     await r.volumeTypes.insert(volumeType({ id: 'type-2', name: 'slow' }));
     await r.volumes.insert(volume({ id: 'a', size: 10, metadata: { tier: 'gold' } }));
-    await r.volumes.insert(volume({ id: 'b', size: 20, metadata: { tier: 'gold', owner: 'x' } }));
+    await r.volumes.insert(volume({ id: 'b', size: 20, status: 'available' }));
     await r.volumes.insert(volume({ id: 'c', size: 40, volumeTypeId: 'type-2', metadata: { tier: 'silver' } }));
     await r.volumes.insert(volume({ id: 'd', size: 80, projectId: 'project-2' }));
     await r.snapshots.insert(snapshot({ size: 10, volumeId: 'a' }));
@@ -138,6 +138,28 @@ test('usage counts numbers and bytes by project and type; a summary has every me
   ]);
   expect(await snapshots.usage('project-1')).toEqual([{ volumeTypeId: 'type-1', count: 1, bytes: 10 }]);
   expect(await snapshots.usage('project-2')).toEqual([]);
+  await store.transaction(async (r) => {
+    await r.volumes.update(own, 'a', { size: 15, name: 'larger' }, 1);
+    await r.volumes.update(own, 'c', { volumeTypeId: 'type-1' }, 1);
+    await r.volumes.transition('every-project', 'b', 'extend', 1, { patch: { size: 25 } });
+    await r.volumes.remove('b');
+    await r.volumes.remove('b');
+    await r.snapshots.remove('snapshot-1');
+  });
+  expect(await volumes.usage('project-1')).toStrictEqual([{ volumeTypeId: 'type-1', count: 2, bytes: 55 }]);
+  expect(await volumes.usage('project-2')).toEqual([{ volumeTypeId: 'type-1', count: 1, bytes: 80 }]);
+  expect(await snapshots.usage('project-1')).toEqual([]);
+});
+
+test('a summary has every metadata value', async () => {
+  await using store = await openStore();
+  await store.transaction(async (r) => {
+    await r.volumes.insert(volume({ id: 'a', size: 10, metadata: { tier: 'gold' } }));
+    await r.volumes.insert(volume({ id: 'b', size: 20, metadata: { tier: 'gold', owner: 'x' } }));
+    await r.volumes.insert(volume({ id: 'c', size: 40, metadata: { tier: 'silver' } }));
+    await r.volumes.insert(volume({ id: 'd', size: 80, projectId: 'project-2' }));
+  });
+  const { volumes } = store.reading;
   expect(await volumes.summary(own, {})).toEqual({ count: 3, bytes: 70, metadata: { tier: ['gold', 'silver'], owner: ['x'] } });
   expect(await volumes.summary('every-project', {})).toMatchObject({ count: 4, bytes: 150 });
 });

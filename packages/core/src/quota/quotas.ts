@@ -136,6 +136,8 @@ export class Quotas {
           { field: 'name', op: 'eq', value: extendVolume.name },
           { field: 'status', op: 'in', value: ['running', 'compensating'] },
         ],
+        // To have them in the order of time, a store would go through all that the project ever did.
+        sort: [{ field: 'id', direction: 'asc' }],
       },
     );
     // An extend takes its quota when it is accepted, its volume has the size only when it is done.
