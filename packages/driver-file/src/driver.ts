@@ -98,7 +98,18 @@ export class FileDriver implements VolumeDriver, CloneSupport, CreateFromSnapsho
       const { blocks, bavail, bsize } = await statfs(directory);
       const thin = provisioning === 'thin';
       const figures = { total: blocks * bsize, free: bavail * bsize };
-      return [{ name: pool, ...figures, thin, maxOverSubscription: thin ? maxOverSubscription : 1, reserved, capabilities: {} }];
+      const instantCopies = await this.#canReflink(this.#options.random);
+      return [
+        {
+          name: pool,
+          ...figures,
+          thin,
+          maxOverSubscription: thin ? maxOverSubscription : 1,
+          reserved,
+          instantCopies,
+          capabilities: {},
+        },
+      ];
     } catch (error) {
       throw fileError('look at the file system of', directory, error);
     }

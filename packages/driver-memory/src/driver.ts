@@ -46,6 +46,7 @@ export class MemoryDriver implements VolumeDriver, CloneSupport, CreateFromSnaps
       ...options,
       free,
       maxOverSubscription: options.thin ? options.maxOverSubscription : 1,
+      instantCopies: true,
       capabilities: {},
     }));
   }

@@ -1,5 +1,5 @@
 import { ScoriaError } from '../error/scoria-error.ts';
-import type { Outbox, Transaction } from '../event/outbox.ts';
+import type { Transaction } from '../event/outbox.ts';
 import type { Operations } from '../operation/operations.ts';
 import type { Backends } from '../placement/backends.ts';
 import type { Clock } from '../platform/clock.ts';
@@ -30,18 +30,16 @@ export interface NewAttachment {
 }
 
 /** Attachments: the use of volumes by machines. */
-@wired(tokens.Store, tokens.Outbox, tokens.Operations, tokens.Backends, tokens.Clock, tokens.Random)
+@wired(tokens.Store, tokens.Operations, tokens.Backends, tokens.Clock, tokens.Random)
 export class Attachments {
   readonly #store: Store;
-  readonly #outbox: Outbox;
   readonly #operations: Operations;
   readonly #backends: Backends;
   readonly #clock: Clock;
   readonly #random: Random;
 
-  constructor(store: Store, outbox: Outbox, operations: Operations, backends: Backends, clock: Clock, random: Random) {
+  constructor(store: Store, operations: Operations, backends: Backends, clock: Clock, random: Random) {
     this.#store = store;
-    this.#outbox = outbox;
     this.#operations = operations;
     this.#backends = backends;
     this.#clock = clock;
@@ -70,16 +68,18 @@ export class Attachments {
    * attachment only for the machine that has it already (a live migration).
    */
   async create(context: RequestContext, request: NewAttachment): Promise<Attachment> {
-    const id = this.#random.uuid();
-    await this.#outbox.transaction(async (transaction) => {
+    const { resourceId: id } = await this.#operations.accept(context, async (transaction) => {
       const volume = await transaction.volumes.get(tenancyOf(context), request.volumeId);
-      await this.#add(transaction, context, volume, { ...request, id, status: 'reserved' });
+      const added = await this.addWithin(transaction, context, volume, 'reserved', request);
+      return { resourceId: added, operationId: null };
     });
     if (!request.connector) return this.get(context, id);
+    // The key names the whole request, not its parts.
+    const unnamed = { ...context, idempotency: undefined };
     try {
-      return await this.update(context, id, { connector: request.connector, mode: request.mode });
+      return await this.update(unnamed, id, { connector: request.connector, mode: request.mode });
     } catch (error) {
-      await this.delete(context, id);
+      await this.delete(unnamed, id);
       throw error;
     }
   }
@@ -94,7 +94,7 @@ export class Attachments {
     if (!initiator) {
       throw new ScoriaError('invalid-input', 'The connector names no initiator, so the volume cannot be published for its host.');
     }
-    const operationId = await this.#outbox.transaction(async (transaction) => {
+    const { operationId } = await this.#operations.accept({ ...context, idempotency: undefined }, async (transaction) => {
       const now = this.#clock.now();
       const attachment = await transaction.attachments.get(tenancyOf(context), id);
       const volume = await transaction.volumes.get('every-project', attachment.volumeId);
@@ -137,7 +137,7 @@ export class Attachments {
         now,
       );
       await this.#settle(transaction, volume);
-      if (access?.state === 'open') return null;
+      if (access?.state === 'open') return { resourceId: id, operationId: null };
       return this.#operations.begin(transaction, connectAttachment, context, {
         input: { attachmentId: id, volumeId: volume.id, accessId },
         resourceKind: 'attachment',
@@ -156,17 +156,19 @@ export class Attachments {
 
   /** Notes that the machine has the volume. `invalid-state` while it is not connected. */
   async complete(context: RequestContext, id: string): Promise<Attachment> {
-    return this.#outbox.transaction(async (transaction) => {
+    await this.#operations.accept(context, async (transaction) => {
       const attachment = await transaction.attachments.get(tenancyOf(context), id);
-      if (attachment.status === 'attached') return attachment;
+      if (attachment.status === 'attached') return { resourceId: id, operationId: null };
       if (attachment.status !== 'attaching' || attachment.accessId === null) {
         throw new ScoriaError(
           'invalid-state',
           `Attachment ${id} is ${attachment.status} and not connected; connect it before it is completed.`,
         );
       }
-      return this.markAttached(transaction, attachment, {});
+      await this.markAttached(transaction, attachment, {});
+      return { resourceId: id, operationId: null };
     });
+    return this.get(context, id);
   }
 
   /** Ends an attachment. Returns when no write of the machine can reach the volume any more. */
@@ -189,11 +191,11 @@ export class Attachments {
 
   /** Ends the connection of an attachment and, unless it is to be kept, the attachment. */
   async end(context: RequestContext, id: string, options: { readonly keepAttachment: boolean }): Promise<void> {
-    const operationId = await this.#outbox.transaction(async (transaction) => {
+    const { operationId } = await this.#operations.acceptOperation(context, async (transaction) => {
       const attachment = await transaction.attachments.get(tenancyOf(context), id);
       const [running] = await transaction.operations.using('attachment', id);
       // A repeated call joins the one under way.
-      if (running?.name === disconnectAttachment.name) return running.id;
+      if (running?.name === disconnectAttachment.name) return { resourceId: id, operationId: running.id };
       const volume = await transaction.volumes.get('every-project', attachment.volumeId);
       requireSettled(volume);
       const { accessId } = attachment;
@@ -229,13 +231,14 @@ export class Attachments {
     await this.#operations.wait(operationId, connectionPatience);
   }
 
-  /** Adds an attachment after checking that the volume may have it. */
-  async #add(
+  /** Adds an attachment in the caller's transaction, after checking that the volume may have it. Returns its id. */
+  async addWithin(
     transaction: Transaction,
     context: RequestContext,
     volume: Volume,
-    request: NewAttachment & { readonly id: string; readonly status: Attachment['status'] },
-  ): Promise<void> {
+    status: Attachment['status'],
+    request: Omit<NewAttachment, 'volumeId' | 'connector'>,
+  ): Promise<string> {
     requireSettled(volume);
     const mode = request.mode ?? (volume.readOnly ? 'ro' : 'rw');
     if (volume.readOnly && mode === 'rw') throw readOnlyError(volume);
@@ -247,13 +250,14 @@ export class Attachments {
       });
     }
     const now = this.#clock.now();
+    const id = this.#random.uuid();
     await transaction.attachments.insert({
-      id: request.id,
+      id,
       volumeId: volume.id,
       projectId: volume.projectId,
       userId: context.userId,
       instanceId: request.instanceId ?? null,
-      status: request.status,
+      status,
       mode,
       connector: null,
       mountpoint: request.mountpoint ?? null,
@@ -264,23 +268,10 @@ export class Attachments {
       attachedAt: null,
     });
     await this.#settle(transaction, volume);
-    const { id, status } = request;
     transaction.emit({
       name: 'attachment.changed',
       payload: { attachmentId: id, volumeId: volume.id, projectId: volume.projectId, status },
     });
-  }
-
-  /** Adds an attachment as the older calls of the API do, in the caller's transaction. Returns its id. */
-  async addWithin(
-    transaction: Transaction,
-    context: RequestContext,
-    volume: Volume,
-    status: Attachment['status'],
-    request: Omit<NewAttachment, 'volumeId' | 'connector'>,
-  ): Promise<string> {
-    const id = this.#random.uuid();
-    await this.#add(transaction, context, volume, { ...request, volumeId: volume.id, id, status });
     return id;
   }
 

@@ -36,7 +36,7 @@ export class VolumeConnections {
   /** Ends a reservation that came to nothing. */
   async unreserve(context: RequestContext, volumeId: string): Promise<void> {
     for (const attachment of await this.#ofVolume(context, volumeId)) {
-      if (isPending(attachment)) await this.#attachments.delete(context, attachment.id);
+      if (isPending(attachment)) await this.#attachments.delete(unnamed(context), attachment.id);
     }
   }
 
@@ -70,7 +70,7 @@ export class VolumeConnections {
       const volume = await transaction.volumes.get(tenancyOf(context), volumeId);
       return this.#attachments.addWithin(transaction, context, volume, 'attaching', {});
     });
-    await this.#attachments.update(context, attachment, { connector });
+    await this.#attachments.update(unnamed(context), attachment, { connector });
     const info = await this.#attachments.connectionInfo(context, attachment);
     if (!info) throw new ScoriaError('internal', `Attachment ${attachment} has no connection after it was connected`);
     return info;
@@ -81,7 +81,7 @@ export class VolumeConnections {
     for (const attachment of await this.#ofVolume(context, volumeId)) {
       if (connector?.initiator && attachment.connector?.initiator !== connector.initiator) continue;
       if (attachment.accessId !== null)
-        await this.#attachments.end(context, attachment.id, { keepAttachment: !isPending(attachment) });
+        await this.#attachments.end(unnamed(context), attachment.id, { keepAttachment: !isPending(attachment) });
     }
   }
 
@@ -127,7 +127,7 @@ export class VolumeConnections {
     if (!attachment) throw new ScoriaError('invalid-input', `Volume ${volumeId} has no such attachment.`);
     if (second)
       throw new ScoriaError('invalid-input', `Volume ${volumeId} has ${named.length} attachments; name the one to detach.`);
-    await this.#attachments.delete(context, attachment.id);
+    await this.#attachments.delete(unnamed(context), attachment.id);
   }
 
   async #ofVolume(context: RequestContext, volumeId: string): Promise<readonly Attachment[]> {
@@ -144,4 +144,9 @@ export class VolumeConnections {
 /** A reservation of the older way: no machine has it yet. */
 function isPending(attachment: Attachment): boolean {
   return attachment.status === 'attaching' && attachment.instanceId === null && attachment.attachedAt === null;
+}
+
+/** One call here is several there: an idempotency key would make them one. */
+function unnamed(context: RequestContext): RequestContext {
+  return { ...context, idempotency: undefined };
 }

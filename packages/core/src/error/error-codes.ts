@@ -30,6 +30,11 @@ export const errorCodes = define({
     retryable: false,
     remedy: 'Look at what stands in the way, named in the message, and remove it first.',
   },
+  'idempotency-mismatch': {
+    fault: 'caller',
+    retryable: false,
+    remedy: 'Send every new request with a key of its own; a key is used again only to repeat the same request.',
+  },
   'not-permitted': { fault: 'caller', retryable: false, remedy: 'Ask someone with the needed role.' },
   'not-authenticated': { fault: 'caller', retryable: false, remedy: 'Get a new token and send the request again.' },
   'quota-exceeded': { fault: 'caller', retryable: true, remedy: 'Delete what is no longer used or ask for a larger quota.' },

@@ -42,6 +42,8 @@ export interface EffectStep<Input, State> extends Step {
   when?(state: State, input: Input): boolean;
   run(context: StepContext<Input, State> & PluginCall): Promise<Partial<State> | void>;
   undo?(context: StepContext<Input, State> & PluginCall): Promise<void>;
+  /** For plans: bytes that the step would copy, told before it runs; 0 when it would be passed over. */
+  copies?(transaction: Transaction, context: StepContext<Input, State>): Promise<number>;
 }
 
 /** How an operation came to its end without success. */

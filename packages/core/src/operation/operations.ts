@@ -11,7 +11,9 @@ import type { Store } from '../store/store.ts';
 import { listTenancy, type RequestContext, tenancyOf } from '../tenancy/request-context.ts';
 import type { OperationDefinition } from './definition.ts';
 import type { JournalEntry, Operation, OperationField, OperationRole, OperationStatus, ResourceUse } from './operation.ts';
+import { instantPlan, type Plan, planOperation } from './plan.ts';
 import { operationRegistry } from './registry.ts';
+import type { OperationServices } from './services.ts';
 
 /** Whether an operation in this status will change no more. */
 export function hasEnded(status: OperationStatus): boolean {
@@ -29,33 +31,62 @@ export interface Beginning<Input> {
   readonly projectId: string;
 }
 
+/** What an accepted request led to. */
+export interface AcceptedRequest {
+  readonly resourceId: string;
+  /** `null` when there was nothing left to do. */
+  readonly operationId: string | null;
+}
+
+/** A request that led to an operation. */
+export interface BegunOperation extends AcceptedRequest {
+  readonly operationId: string;
+}
+
+/** An operation and what stands in its journal. */
+export interface OperationHistory {
+  readonly operation: Operation;
+  readonly journal: readonly JournalEntry[];
+}
+
+/** Carries a plan out of a transaction that is rolled back. */
+class Planned extends Error {
+  readonly plan: Plan;
+  constructor(plan: Plan) {
+    super('planned');
+    this.plan = plan;
+  }
+}
+
 /** Durable operations: begun within a transaction, then looked at, waited for and cancelled. */
-@wired(tokens.Store, tokens.Outbox, tokens.Bus, tokens.Clock, tokens.Random)
+@wired(tokens.Store, tokens.Outbox, tokens.Bus, tokens.Clock, tokens.Random, tokens.OperationServices)
 export class Operations {
   readonly #store: Store;
   readonly #outbox: Outbox;
   readonly #bus: Bus;
   readonly #clock: Clock;
   readonly #random: Random;
+  readonly #services: OperationServices;
 
-  constructor(store: Store, outbox: Outbox, bus: Bus, clock: Clock, random: Random) {
+  constructor(store: Store, outbox: Outbox, bus: Bus, clock: Clock, random: Random, services: OperationServices) {
     this.#store = store;
     this.#outbox = outbox;
     this.#bus = bus;
     this.#clock = clock;
     this.#random = random;
+    this.#services = services;
   }
 
   /**
    * Writes an operation in the caller's transaction, and wakes a worker once that is durable. Fails with
-   * `invalid-state` when another operation is in the way. Returns its id.
+   * `invalid-state` when another operation is in the way.
    */
   async begin<Input, State>(
     transaction: Transaction,
     definition: OperationDefinition<Input, State>,
     context: RequestContext,
     beginning: Beginning<Input>,
-  ): Promise<string> {
+  ): Promise<BegunOperation> {
     const now = this.#clock.now();
     const id = this.#random.uuid();
     // Without a backend only the scheduler's role can begin; the first step says where it goes on.
@@ -91,7 +122,71 @@ export class Operations {
       beginning.uses,
     );
     transaction.afterCommit(() => this.#bus.publish('operation', { operationId: id }));
-    return id;
+    return { resourceId: beginning.resourceId, operationId: id };
+  }
+
+  /**
+   * Accepts a request: runs `work`, which writes and begins, in one transaction. A request with an idempotency key that
+   * was accepted before is not carried out again: what it led to is returned; `idempotency-mismatch` when something else
+   * was asked under that key. In a dry run everything is rolled back and the plan is thrown, for {@link plan} to catch.
+   */
+  async accept(context: RequestContext, work: (transaction: Transaction) => Promise<AcceptedRequest>): Promise<AcceptedRequest> {
+    return this.#outbox.transaction(async (transaction) => {
+      const { idempotency, projectId } = context;
+      const earlier = idempotency && (await transaction.rememberedRequests.find(projectId, idempotency.key));
+      if (earlier && earlier.fingerprint !== idempotency.fingerprint) {
+        throw new ScoriaError('idempotency-mismatch', `The key ${idempotency.key} was used for another request.`);
+      }
+      const accepted = earlier ?? (await work(transaction));
+      const { resourceId, operationId } = accepted;
+      const now = this.#clock.now();
+      if (context.dryRun) {
+        if (earlier || operationId === null) throw new Planned(instantPlan);
+        const operation = await transaction.operations.get('every-project', operationId);
+        throw new Planned(await planOperation(transaction, this.#services, operation, now));
+      }
+      if (idempotency && !earlier) {
+        await transaction.rememberedRequests.insert({ ...idempotency, projectId, resourceId, operationId, createdAt: now });
+      }
+      return accepted;
+    });
+  }
+
+  /** As {@link accept}, for requests that always begin an operation. */
+  async acceptOperation(
+    context: RequestContext,
+    work: (transaction: Transaction) => Promise<BegunOperation>,
+  ): Promise<BegunOperation> {
+    const { resourceId, operationId } = await this.accept(context, work);
+    if (operationId === null) throw new ScoriaError('idempotency-mismatch', 'The key was used for a request of another kind.');
+    return { resourceId, operationId };
+  }
+
+  /**
+   * What a request would do: runs `request` dry, up to its first effect, and leaves nothing. Refusals come as they would.
+   * For requests that begin an operation, or change a name or metadata; others do not know of dry runs.
+   *
+   * @example
+   * const { estimate } = await storage.operations.plan(context, (dry) => storage.volumes.create(dry, { sourceVolumeId }));
+   */
+  async plan(context: RequestContext, request: (dry: RequestContext) => Promise<unknown>): Promise<Plan> {
+    try {
+      await request({ ...context, dryRun: true });
+    } catch (error) {
+      if (error instanceof Planned) return error.plan;
+      throw error;
+    }
+    return instantPlan;
+  }
+
+  /** What was done to a resource, oldest first: each operation with its journal. Also of one that is gone. */
+  async history(context: RequestContext, resourceId: string): Promise<readonly OperationHistory[]> {
+    const operations = await this.#store.reading.operations.list(tenancyOf(context), {
+      where: [{ field: 'resourceId', op: 'eq', value: resourceId }],
+      sort: [{ field: 'createdAt', direction: 'asc' }],
+    });
+    const { operations: repository } = this.#store.reading;
+    return Promise.all(operations.map(async (operation) => ({ operation, journal: await repository.journal(operation.id) })));
   }
 
   async get(context: RequestContext, id: string): Promise<Operation> {

@@ -2,6 +2,7 @@ import { z } from 'zod';
 import { ScoriaError } from '../error/scoria-error.ts';
 import { leaveFailureMessage } from '../message/failure-message.ts';
 import { defineOperation, type StepContext } from '../operation/definition.ts';
+import { bytesToCopy } from '../placement/copy-estimate.ts';
 import { backendObject } from '../placement/backends.ts';
 import type { BackendObject } from '../volume/driver.ts';
 import { captured, fillFromVolume } from '../volume/point-in-time.ts';
@@ -87,6 +88,7 @@ export const createSnapshot = defineOperation<Input, State>({
       name: 'fill',
       role: 'volume',
       when: (state) => state.made !== undefined && !state.made.filled,
+      copies: (transaction, { input }) => bytesToCopy(transaction, input.volumePlacementId),
       async run(context) {
         const { backends } = context.services;
         const backend = backends.get(context.state.backendId ?? '');

@@ -1,5 +1,4 @@
 import { ScoriaError } from '../error/scoria-error.ts';
-import type { Outbox } from '../event/outbox.ts';
 import type { Operations } from '../operation/operations.ts';
 import type { Clock } from '../platform/clock.ts';
 import type { Random } from '../platform/random.ts';
@@ -30,18 +29,16 @@ interface ListOptions {
 }
 
 /** Snapshots of volumes. */
-@wired(tokens.Store, tokens.Outbox, tokens.Operations, tokens.Quotas, tokens.Clock, tokens.Random)
+@wired(tokens.Store, tokens.Operations, tokens.Quotas, tokens.Clock, tokens.Random)
 export class Snapshots {
   readonly #store: Store;
-  readonly #outbox: Outbox;
   readonly #operations: Operations;
   readonly #quotas: Quotas;
   readonly #clock: Clock;
   readonly #random: Random;
 
-  constructor(store: Store, outbox: Outbox, operations: Operations, quotas: Quotas, clock: Clock, random: Random) {
+  constructor(store: Store, operations: Operations, quotas: Quotas, clock: Clock, random: Random) {
     this.#store = store;
-    this.#outbox = outbox;
     this.#operations = operations;
     this.#quotas = quotas;
     this.#clock = clock;
@@ -67,7 +64,7 @@ export class Snapshots {
   ): Promise<{ readonly snapshot: Snapshot; readonly operationId: string }> {
     checkMetadata(request.metadata ?? {});
     const id = this.#random.uuid();
-    const operationId = await this.#outbox.transaction(async (transaction) => {
+    const { operationId, resourceId } = await this.#operations.acceptOperation(context, async (transaction) => {
       const volume = await transaction.volumes.get(tenancyOf(context), request.volumeId);
       const allowed = request.force ? ['available', 'in-use'] : ['available'];
       if (!allowed.includes(volume.status) || volume.placementId === null) {
@@ -113,7 +110,7 @@ export class Snapshots {
         projectId,
       });
     });
-    return { snapshot: await this.get(context, id), operationId };
+    return { snapshot: await this.get(context, resourceId), operationId };
   }
 
   /** Changes what a user says of a snapshot. `metadata` replaces all of it. */
@@ -163,7 +160,7 @@ export class Snapshots {
     options: { readonly force?: boolean } = {},
   ): Promise<{ readonly operationId: string }> {
     if (options.force && !context.isAdmin) throw new ScoriaError('not-permitted', 'Only an administrator may force a deletion.');
-    const operationId = await this.#outbox.transaction(async (transaction) => {
+    const { operationId } = await this.#operations.acceptOperation(context, async (transaction) => {
       const snapshot = await transaction.snapshots.get(tenancyOf(context), id);
       const { projectId, placementId, volumeId } = snapshot;
       await transaction.snapshots.transition('every-project', id, options.force ? 'forceDelete' : 'delete', this.#clock.now());
@@ -185,12 +182,13 @@ export class Snapshots {
   }
 
   async #patch(context: RequestContext, id: string, change: (snapshot: Snapshot) => SnapshotPatch): Promise<Snapshot> {
-    return this.#outbox.transaction(async (transaction) => {
+    await this.#operations.accept(context, async (transaction) => {
       const snapshot = await transaction.snapshots.get(tenancyOf(context), id);
       const updated = await transaction.snapshots.update(tenancyOf(context), id, change(snapshot), this.#clock.now());
       const { projectId, status, volumeId } = updated;
       transaction.emit({ name: 'snapshot.changed', payload: { snapshotId: id, volumeId, projectId, status } });
-      return updated;
+      return { resourceId: id, operationId: null };
     });
+    return this.get(context, id);
   }
 }

@@ -2,6 +2,7 @@ import type { AccessRepository } from '../attachment/access.ts';
 import type { AttachmentRepository } from '../attachment/attachment-repository.ts';
 import type { EventRepository } from '../event/event-repository.ts';
 import type { MessageRepository } from '../message/message.ts';
+import type { RememberedRequestRepository } from '../operation/idempotency.ts';
 import type { OperationRepository } from '../operation/operation-repository.ts';
 import type { BackendRepository } from '../placement/backend.ts';
 import type { PlacementRepository } from '../placement/placement.ts';
@@ -24,6 +25,7 @@ export interface Repositories {
   readonly messages: MessageRepository;
   readonly services: ServiceRepository;
   readonly operations: OperationRepository;
+  readonly rememberedRequests: RememberedRequestRepository;
   readonly events: EventRepository;
 }
 

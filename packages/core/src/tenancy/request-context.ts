@@ -1,3 +1,5 @@
+import type { IdempotencyKey } from '../operation/idempotency.ts';
+
 /** All that core knows of a caller. Whoever embeds core, or the server's authenticator, makes it. */
 export interface RequestContext {
   /** Ties log lines, operations, messages and the answer together, for example `req-` and a UUID. */
@@ -7,6 +9,10 @@ export interface RequestContext {
   readonly roles: readonly string[];
   /** May act on every project's resources and on the service itself. */
   readonly isAdmin: boolean;
+  /** The request names itself: sent again, it joins what the first one began. */
+  readonly idempotency?: IdempotencyKey | undefined;
+  /** Nothing is done: the request ends with a plan. Set by {@link Operations.plan}. */
+  readonly dryRun?: boolean | undefined;
 }
 
 /** Whose rows a repository may touch. There is no way to ask a repository without one. */

@@ -2,6 +2,7 @@ import { z } from 'zod';
 import { ScoriaError } from '../error/scoria-error.ts';
 import { leaveFailureMessage } from '../message/failure-message.ts';
 import { defineOperation, type StepContext } from '../operation/definition.ts';
+import { bytesToCopy } from '../placement/copy-estimate.ts';
 import { backendObject } from '../placement/backends.ts';
 import { type BackendObject, type PluginCall } from './driver.ts';
 import { captured, fillFromStill, fillFromVolume } from './point-in-time.ts';
@@ -117,6 +118,7 @@ export const createVolume = defineOperation<Input, State>({
       name: 'fill',
       role: 'volume',
       when: (state) => state.made !== undefined && !state.made.filled,
+      copies: async (transaction, { input }) => (input.source ? bytesToCopy(transaction, input.source.placementId) : 0),
       async run(context) {
         const { input, state, services } = context;
         const backend = services.backends.get(state.backendId ?? '');

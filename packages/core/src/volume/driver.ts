@@ -51,6 +51,8 @@ export interface PoolReport {
   readonly maxOverSubscription: number;
   /** Share of `total` that is never promised, 0 to 1. */
   readonly reserved: number;
+  /** Whether snapshots, clones and reverts within the pool move no bytes. Default: `false`. For estimates only. */
+  readonly instantCopies?: boolean | undefined;
   /** Further capabilities that extra specs of a volume type may ask for. */
   readonly capabilities: Readonly<Record<string, string | number | boolean>>;
 }

@@ -176,6 +176,7 @@ const steps: OperationDefinition<Input, State>['steps'] = [
     name: 'copy',
     role: 'volume',
     when: moves,
+    copies: async (_transaction, { input, state }) => (moves(state) ? input.size : 0),
     async run(context) {
       const mirror = await mirrorOf(context);
       if (mirror) return void (await mirror.transport.mirror(context.input.volumeId, mirror.source, mirror.target, context));

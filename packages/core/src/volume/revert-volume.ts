@@ -1,6 +1,7 @@
 import { z } from 'zod';
 import { leaveFailureMessage } from '../message/failure-message.ts';
 import { defineOperation } from '../operation/definition.ts';
+import { bytesToCopy } from '../placement/copy-estimate.ts';
 import { backendObject } from '../placement/backends.ts';
 import { fillFromStill } from './point-in-time.ts';
 
@@ -42,6 +43,7 @@ export const revertVolume = defineOperation<z.infer<typeof inputSchema>, z.infer
       name: 'copy-back',
       role: 'volume',
       when: (state) => state.reverted === false,
+      copies: (transaction, { input }) => bytesToCopy(transaction, input.snapshotPlacementId),
       async run(context) {
         const { input, services } = context;
         const { placements } = services.store.reading;

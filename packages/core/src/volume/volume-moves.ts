@@ -1,6 +1,6 @@
 import { ScoriaError } from '../error/scoria-error.ts';
-import type { Outbox, Transaction } from '../event/outbox.ts';
-import type { Operations } from '../operation/operations.ts';
+import type { Transaction } from '../event/outbox.ts';
+import type { BegunOperation, Operations } from '../operation/operations.ts';
 import { hostString } from '../placement/backend.ts';
 import type { Clock } from '../platform/clock.ts';
 import { wired } from '../plugin/token.ts';
@@ -15,15 +15,13 @@ import type { Volume } from './volume.ts';
 export type MigrationPolicy = 'never' | 'on-demand';
 
 /** Retype and migration. */
-@wired(tokens.Outbox, tokens.Operations, tokens.Quotas, tokens.Clock)
+@wired(tokens.Operations, tokens.Quotas, tokens.Clock)
 export class VolumeMoves {
-  readonly #outbox: Outbox;
   readonly #operations: Operations;
   readonly #quotas: Quotas;
   readonly #clock: Clock;
 
-  constructor(outbox: Outbox, operations: Operations, quotas: Quotas, clock: Clock) {
-    this.#outbox = outbox;
+  constructor(operations: Operations, quotas: Quotas, clock: Clock) {
     this.#operations = operations;
     this.#quotas = quotas;
     this.#clock = clock;
@@ -36,7 +34,7 @@ export class VolumeMoves {
     newType: string,
     policy: MigrationPolicy,
   ): Promise<{ readonly operationId: string }> {
-    const operationId = await this.#outbox.transaction(async (transaction) => {
+    const { operationId } = await this.#operations.acceptOperation(context, async (transaction) => {
       const volume = await transaction.volumes.get(tenancyOf(context), id);
       const type = await transaction.volumeTypes.resolve(tenancyOf(context), newType);
       if (type.id === volume.volumeTypeId)
@@ -65,7 +63,7 @@ export class VolumeMoves {
     options: { readonly lock?: boolean } = {},
   ): Promise<{ readonly operationId: string }> {
     requireAdmin(context, 'migrate volumes');
-    const operationId = await this.#outbox.transaction(async (transaction) => {
+    const { operationId } = await this.#operations.acceptOperation(context, async (transaction) => {
       const now = this.#clock.now();
       const volume = await transaction.volumes.get(tenancyOf(context), id);
       const [label = '', pool] = host.split('#');
@@ -102,7 +100,7 @@ export class VolumeMoves {
     volume: Volume,
     definition: typeof migrateVolume,
     input: Pick<ReturnType<typeof migrateVolume.input.parse>, 'retype' | 'target' | 'extraSpecs'>,
-  ): Promise<string> {
+  ): Promise<BegunOperation> {
     const { id, size, projectId } = volume;
     const { placementId } = volume;
     if (placementId === null) throw new ScoriaError('invalid-state', `Volume ${id} has no storage yet.`);

@@ -1,5 +1,5 @@
 import { ScoriaError } from '../error/scoria-error.ts';
-import type { Outbox, Transaction } from '../event/outbox.ts';
+import type { Transaction } from '../event/outbox.ts';
 import { hasEnded, type Operations } from '../operation/operations.ts';
 import type { Clock } from '../platform/clock.ts';
 import type { Random } from '../platform/random.ts';
@@ -50,27 +50,17 @@ interface VolumeSource {
 const cancelPatience = 10_000;
 
 /** Volumes. Changes that take work return the id of the operation that does it; the volume's status tells of its end. */
-@wired(tokens.Store, tokens.Outbox, tokens.Operations, tokens.Quotas, tokens.Settings, tokens.Clock, tokens.Random)
+@wired(tokens.Store, tokens.Operations, tokens.Quotas, tokens.Settings, tokens.Clock, tokens.Random)
 export class Volumes {
   readonly #store: Store;
-  readonly #outbox: Outbox;
   readonly #operations: Operations;
   readonly #quotas: Quotas;
   readonly #settings: Settings;
   readonly #clock: Clock;
   readonly #random: Random;
 
-  constructor(
-    store: Store,
-    outbox: Outbox,
-    operations: Operations,
-    quotas: Quotas,
-    settings: Settings,
-    clock: Clock,
-    random: Random,
-  ) {
+  constructor(store: Store, operations: Operations, quotas: Quotas, settings: Settings, clock: Clock, random: Random) {
     this.#store = store;
-    this.#outbox = outbox;
     this.#operations = operations;
     this.#quotas = quotas;
     this.#settings = settings;
@@ -101,7 +91,7 @@ export class Volumes {
     }
     checkMetadata(request.metadata ?? {});
     const id = this.#random.uuid();
-    const operationId = await this.#outbox.transaction(async (transaction) => {
+    const { operationId, resourceId } = await this.#operations.acceptOperation(context, async (transaction) => {
       const now = this.#clock.now();
       const source = await this.#source(transaction, context, request);
       const size = request.size ?? source?.size;
@@ -160,7 +150,7 @@ export class Volumes {
         projectId,
       });
     });
-    return { volume: await this.get(context, id), operationId };
+    return { volume: await this.get(context, resourceId), operationId };
   }
 
   /** Changes what a user says of a volume. `metadata` replaces all of it. */
@@ -222,7 +212,7 @@ export class Volumes {
 
   /** Makes a volume larger. `size` in bytes, more than now. */
   async extend(context: RequestContext, id: string, size: number): Promise<{ readonly operationId: string }> {
-    const operationId = await this.#outbox.transaction(async (transaction) => {
+    const { operationId } = await this.#operations.acceptOperation(context, async (transaction) => {
       const now = this.#clock.now();
       const volume = await transaction.volumes.get(tenancyOf(context), id);
       if (size <= volume.size) {
@@ -254,7 +244,7 @@ export class Volumes {
 
   /** Puts a volume back to its latest snapshot. */
   async revert(context: RequestContext, id: string, snapshotId: string): Promise<{ readonly operationId: string }> {
-    const operationId = await this.#outbox.transaction(async (transaction) => {
+    const { operationId } = await this.#operations.acceptOperation(context, async (transaction) => {
       const now = this.#clock.now();
       const volume = await transaction.volumes.get(tenancyOf(context), id);
       const [latest] = await transaction.snapshots.list('every-project', {
@@ -311,7 +301,7 @@ export class Volumes {
       if (!context.isAdmin) throw new ScoriaError('not-permitted', 'Only an administrator may force a deletion.');
       await this.#cancelOperations(context, id);
     }
-    const operationId = await this.#outbox.transaction(async (transaction) => {
+    const { operationId } = await this.#operations.acceptOperation(context, async (transaction) => {
       const now = this.#clock.now();
       const volume = await transaction.volumes.get(tenancyOf(context), id);
       const attachments = await transaction.attachments.ofVolumes([id]);
@@ -401,15 +391,16 @@ export class Volumes {
   }
 
   async #patch(context: RequestContext, id: string, change: (volume: Volume) => VolumePatch): Promise<Volume> {
-    return this.#outbox.transaction(async (transaction) => {
+    await this.#operations.accept(context, async (transaction) => {
       const volume = await transaction.volumes.get(tenancyOf(context), id);
       const updated = await transaction.volumes.update(tenancyOf(context), id, change(volume), this.#clock.now());
       transaction.emit({
         name: 'volume.changed',
         payload: { volumeId: id, projectId: updated.projectId, status: updated.status },
       });
-      return updated;
+      return { resourceId: id, operationId: null };
     });
+    return this.get(context, id);
   }
 }
 

@@ -21,6 +21,7 @@ const statuses: Readonly<Record<ErrorCode, number>> = {
   'not-found': 404,
   'invalid-state': 400,
   conflict: 409,
+  'idempotency-mismatch': 422,
   'not-permitted': 403,
   'not-authenticated': 401,
   'quota-exceeded': 413,
