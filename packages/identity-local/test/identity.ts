@@ -24,7 +24,6 @@ export class ManualClock implements Clock {
 }
 
 /** What tests look at in an answer. */
-// oxlint-disable-next-line typescript/no-explicit-any
 export type Body = any;
 
 /** An identity in a directory of its own, and ways to call it. */

@@ -88,7 +88,6 @@ export interface Answer {
   readonly status: number;
   readonly headers: Readonly<Record<string, unknown>>;
   // Tests look into answers that the description has been held against already.
-  // oxlint-disable-next-line typescript/no-explicit-any
   readonly body: any;
 }
 
