@@ -9,6 +9,8 @@ const reports = process.env.TEST_REPORTS;
 
 export default defineConfig({
   test: {
+    // node:sqlite would say in every worker that it is experimental.
+    execArgv: ['--disable-warning=ExperimentalWarning'],
     ...(reports && {
       reporters: ['default', 'json'],
       outputFile: { json: join(reports, `${randomUUID()}.json`) },
@@ -18,7 +20,7 @@ export default defineConfig({
         ...shared,
         test: {
           name: 'unit',
-          include: ['packages/*/src/**/*.test.ts', 'packages/*/test/**/*.test.ts', 'test/unit/**/*.test.ts'],
+          include: ['packages/*/src/**/*.test.ts', 'packages/*/test/**/*.test.ts', 'test/{unit,crash,simulation}/**/*.test.ts'],
           globalSetup: ['test/node-version.ts'],
         },
       },
