@@ -2,6 +2,9 @@ import { systemRandom, type Random, type Store } from '@scoria/core';
 import { sqliteDialect, sqliteFlavor } from './sqlite.ts';
 import { SqlStore } from './store.ts';
 
+/** Transactions that may share one sync. More would make the first of them wait long. */
+const sharedCommits = 32;
+
 /** Where a SQLite store lies. */
 export interface SqliteStoreOptions {
   /** A file, made when it is missing; or `:memory:` for a store that is gone when it is closed. */
@@ -22,7 +25,7 @@ export function createSqliteStore(options: SqliteStoreOptions): Store {
   const inMemory = path === ':memory:';
   return new SqlStore({
     where: inMemory ? 'The store in memory' : `The store ${path}`,
-    writer: sqliteDialect({ path }),
+    writer: sqliteDialect({ path, sharedCommits: inMemory ? 1 : sharedCommits }),
     // A database in memory belongs to its one connection.
     reader: inMemory ? undefined : sqliteDialect({ path, readOnly: true }),
     flavor: sqliteFlavor,

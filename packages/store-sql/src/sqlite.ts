@@ -12,6 +12,7 @@ import {
   type Driver,
   type QueryResult,
 } from 'kysely';
+import { CommitGroup } from './commit-group.ts';
 import type { SqlFlavor } from './sql-flavor.ts';
 
 /** Statements kept prepared for each connection; lists with unusual filters push out the oldest. */
@@ -23,29 +24,39 @@ export interface SqliteOptions {
   readonly path: string;
   /** Only for reading; the file must exist. */
   readonly readOnly?: boolean;
+  /** Most transactions that may share a commit. More than one only where all that is run are transactions. Default: 1. */
+  readonly sharedCommits?: number;
 }
 
 /** Kysely over the SQLite that is part of Node. */
 export function sqliteDialect(options: SqliteOptions): Dialect {
   return {
-    createAdapter: () => new SqliteAdapter(),
+    createAdapter: () => new TurnTakingAdapter(),
     createDriver: () => new NodeSqliteDriver(options),
     createIntrospector: (db) => new SqliteIntrospector(db),
     createQueryCompiler: () => new SqliteQueryCompiler(),
   };
 }
 
+/** Turns at the one connection are given out by our driver, which knows when one is over. */
+class TurnTakingAdapter extends SqliteAdapter {
+  override get supportsMultipleConnections(): boolean {
+    return true;
+  }
+}
+
 class NodeSqliteDriver implements Driver {
   readonly #options: SqliteOptions;
   #database: DatabaseSync | undefined;
   #statements: PreparedStatements | undefined;
+  #group: CommitGroup | undefined;
 
   constructor(options: SqliteOptions) {
     this.#options = options;
   }
 
   async init(): Promise<void> {
-    const { path, readOnly = false } = this.#options;
+    const { path, readOnly = false, sharedCommits = 1 } = this.#options;
     const database = new DatabaseSync(path, { readOnly, enableForeignKeyConstraints: true, timeout: 5000 });
     try {
       if (!readOnly) {
@@ -58,42 +69,51 @@ class NodeSqliteDriver implements Driver {
     }
     this.#database = database;
     this.#statements = new PreparedStatements(database);
+    this.#group = new CommitGroup(database, sharedCommits);
   }
 
   // A new face of the one connection each time: Kysely queues statements that nobody awaited, and these must not run
   // after the end of their transaction, where each would commit by itself.
   async acquireConnection(): Promise<DatabaseConnection> {
-    if (this.#statements === undefined) throw new Error('The database is not open');
-    return new NodeSqliteConnection(this.#statements);
+    if (this.#statements === undefined || this.#group === undefined) throw new Error('The database is not open');
+    await this.#group.enter();
+    return new NodeSqliteConnection(this.#statements, this.#group);
   }
 
-  // Taking the write lock at once spares the deadlock of two transactions that read first and write later.
-  async beginTransaction(): Promise<void> {
+  async beginTransaction(connection: DatabaseConnection): Promise<void> {
     // SQLite works on this thread and its promises are settled at once: a queue of transactions would else run to its
     // end before a timer or a socket has its turn.
     await setImmediate();
-    this.#database?.exec('begin immediate');
+    faceOf(connection).group.begin();
   }
 
   async commitTransaction(connection: DatabaseConnection): Promise<void> {
-    this.#database?.exec('commit');
-    end(connection);
+    const face = faceOf(connection);
+    const durable = face.group.commit();
+    face.ended = true;
+    face.left = true;
+    await durable;
   }
 
   async rollbackTransaction(connection: DatabaseConnection): Promise<void> {
-    end(connection);
-    // After a full disk or an I/O error SQLite has rolled back by itself.
-    if (this.#database?.isTransaction) this.#database.exec('rollback');
+    const face = faceOf(connection);
+    face.ended = true;
+    // A commit that failed has been undone, and the turn is somebody else's.
+    if (!face.left) face.group.rollback();
   }
 
   async releaseConnection(connection: DatabaseConnection): Promise<void> {
-    end(connection);
+    const face = faceOf(connection);
+    face.ended = true;
+    if (!face.left) face.group.leave();
+    face.left = true;
   }
 
   async destroy(): Promise<void> {
     this.#database?.close();
     this.#database = undefined;
     this.#statements = undefined;
+    this.#group = undefined;
   }
 }
 
@@ -102,16 +122,22 @@ interface Prepared {
   readonly returnsRows: boolean;
 }
 
-function end(connection: DatabaseConnection): void {
-  if (connection instanceof NodeSqliteConnection) connection.ended = true;
+function faceOf(connection: DatabaseConnection): NodeSqliteConnection {
+  if (connection instanceof NodeSqliteConnection) return connection;
+  throw new ScoriaError('internal', 'Kysely came with a connection of another driver');
 }
 
 class NodeSqliteConnection implements DatabaseConnection {
+  /** No statement may run any more. */
   ended = false;
+  /** Its turn is over. */
+  left = false;
+  readonly group: CommitGroup;
   readonly #statements: PreparedStatements;
 
-  constructor(statements: PreparedStatements) {
+  constructor(statements: PreparedStatements, group: CommitGroup) {
     this.#statements = statements;
+    this.group = group;
   }
 
   async executeQuery<R>(query: CompiledQuery): Promise<QueryResult<R>> {

@@ -4,6 +4,7 @@ import { Kysely, type Dialect, type Transaction } from 'kysely';
 import { SqlAccesses } from './accesses.ts';
 import { SqlAttachments } from './attachments.ts';
 import { SqlBackends } from './backends.ts';
+import { SharedCommitFailed } from './commit-group.ts';
 import type { Database } from './database.ts';
 import { SqlEvents } from './events.ts';
 import { SqlMessages } from './messages.ts';
@@ -31,6 +32,9 @@ export interface SqlStoreOptions {
   readonly random: Random;
   readonly migrations?: readonly Migration[] | undefined;
 }
+
+/** A neighbour's fault may make a shared commit fail; the next attempt is made alone. */
+const attemptsAtCommit = 3;
 
 /** The store over any SQL engine that Kysely has a dialect for. */
 export class SqlStore implements Store {
@@ -92,17 +96,20 @@ export class SqlStore implements Store {
     }
     const writer = this.#writer;
     if (writer === undefined) throw this.#notOpen();
-    try {
-      return await writer.transaction().execute(async (transaction) => {
-        const bound = new BoundSession(transaction, this.#options.flavor);
-        try {
-          return await this.#inTransaction.run(bound, () => work(repositories(bound)));
-        } finally {
-          bound.end();
-        }
-      });
-    } catch (error) {
-      throw this.#failure(error);
+    for (let attempt = 1; ; attempt++) {
+      try {
+        return await writer.transaction().execute(async (transaction) => {
+          const bound = new BoundSession(transaction, this.#options.flavor);
+          try {
+            return await this.#inTransaction.run(bound, () => work(repositories(bound)));
+          } finally {
+            bound.end();
+          }
+        });
+      } catch (error) {
+        if (!(error instanceof SharedCommitFailed)) throw this.#failure(error);
+        if (attempt === attemptsAtCommit) throw this.#failure(error.cause);
+      }
     }
   }
 

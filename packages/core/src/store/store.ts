@@ -40,7 +40,7 @@ export interface Store {
   readonly reading: Repositories;
   /**
    * Runs `work` in one serialisable transaction: all of it lands, durably, or nothing. `work` awaits nothing but the
-   * repositories that it is given.
+   * repositories that it is given. A store may run it again after undoing it, so it changes nothing else.
    */
   transaction<T>(work: (repositories: Repositories) => Promise<T>): Promise<T>;
 }
