@@ -24,6 +24,7 @@ import {
   equals,
   insertEntity,
   isOneOf,
+  removeRows,
   selectEntities,
   updateEntities,
   type Row,
@@ -214,6 +215,11 @@ export class SqlOperations implements OperationRepository {
         this.#session.db,
       );
     }
+  }
+
+  async removeEnded(before: number, limit: number): Promise<number> {
+    const ended = sql`select id from operations where ended_at < ${before} order by ended_at limit ${limit}`;
+    return removeRows(this.#session, operationTable, sql`id in (${ended})`);
   }
 
   journal(operationId: string): Promise<readonly JournalEntry[]> {

@@ -196,6 +196,12 @@ export async function createSchema1(db: Transaction<Database>, flavor: SqlFlavor
     .columns(['created_at', 'id'])
     .where(sql<boolean>`ended_at is null`)
     .execute();
+  await db.schema
+    .createIndex('operations_ended')
+    .on('operations')
+    .columns(['ended_at'])
+    .where(sql<boolean>`ended_at is not null`)
+    .execute();
   await references(
     table('operation_uses', ['kind', 'resource_id', 'operation_id'], { text: ['kind', 'resource_id', 'operation_id', 'mode'] }),
     'operation_id',

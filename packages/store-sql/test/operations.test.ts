@@ -152,3 +152,22 @@ test('an operation and the row it is about land together or not at all', async (
   await expect(creation).rejects.toMatchObject({ code: 'invalid-state' });
   expect(await store.reading.volumes.count('every-project', {})).toBe(0);
 });
+
+test('operations that ended long ago are removed with their journal, in batches', async () => {
+  await using store = await openStore();
+  for (const [id, endedAt] of [
+    ['old-1', 10],
+    ['old-2', 20],
+    ['new', 90],
+    ['running', null],
+  ] as const) {
+    await store.transaction(async (r) => {
+      await r.operations.insert(operation({ id, status: endedAt === null ? 'running' : 'succeeded', endedAt }), []);
+      await r.operations.appendJournal([{ operationId: id, at: 1, step: 's', event: 'start', error: null }]);
+    });
+  }
+  expect(await store.transaction((r) => r.operations.removeEnded(50, 1))).toBe(1);
+  expect(await store.transaction((r) => r.operations.removeEnded(50, 10))).toBe(1);
+  expect((await store.reading.operations.list(own, {})).map(({ id }) => id).toSorted()).toEqual(['new', 'running']);
+  expect(await store.reading.operations.journal('old-1')).toEqual([]);
+});

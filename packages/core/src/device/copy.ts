@@ -16,6 +16,8 @@ const defaultChunk = 1024 * 1024;
 const inFlight = 4;
 /** Largest range freed in one call, so that an abort is seen soon. */
 const discardPiece = 64 * 1024 * 1024;
+/** Bytes after which the target is flushed: a flush cannot be stopped, so that each has to be short. */
+const flushPiece = 128 * 1024 * 1024;
 /** Zeroes are looked for in runs of this size: smaller ones would cut writes into crumbs. */
 const zeroUnit = 64 * 1024;
 const zeroes = new Uint8Array(zeroUnit);
@@ -49,6 +51,7 @@ export async function copyDevice(source: BlockDevice, target: BlockDevice, optio
     total += extent.length;
   }
   let done = 0;
+  let flushed = 0;
   progress(0, total);
 
   const chunks = pieces(source.allocatedExtents(0, source.size), chunk, unit, source.size);
@@ -67,6 +70,9 @@ export async function copyDevice(source: BlockDevice, target: BlockDevice, optio
         await writeNonZero(target, data, next.value.offset);
         done = Math.min(done + next.value.length, total);
         progress(done, total);
+        if (done - flushed < flushPiece) continue;
+        flushed = done;
+        await target.flush();
       }
     } catch (error) {
       failed = true;

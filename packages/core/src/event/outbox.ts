@@ -15,7 +15,6 @@ export interface Transaction extends Repositories {
   afterCommit(fn: () => void): void;
 }
 
-const week = 7 * 24 * 3600 * 1000;
 const batch = 500;
 
 /**
@@ -104,12 +103,9 @@ export class Outbox {
     }
   }
 
-  /** Finds what a lost wake-up left, and forgets what is old. */
+  /** Finds what a lost wake-up left. */
   #sweep(): void {
     this.#pump();
     this.#timer = this.#clock.timer(30_000, () => this.#sweep());
-    this.#store
-      .transaction(({ events }) => events.removeOlderThan(this.#clock.now() - week))
-      .catch((error: unknown) => this.#log.warn({ err: error }, 'old events could not be removed'));
   }
 }

@@ -50,5 +50,7 @@ export interface OperationRepository {
   /** Operations that have not ended and use a resource. */
   using(kind: ResourceUse['kind'], id: string): Promise<readonly Operation[]>;
   appendJournal(entries: readonly Omit<JournalEntry, 'sequence'>[]): Promise<void>;
+  /** Removes operations that ended before a time, with their journal, at most `limit`, oldest first; returns how many. */
+  removeEnded(before: number, limit: number): Promise<number>;
   journal(operationId: string): Promise<readonly JournalEntry[]>;
 }

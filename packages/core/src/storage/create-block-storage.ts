@@ -23,6 +23,7 @@ import { Quotas } from '../quota/quotas.ts';
 import { Scheduler } from '../scheduling/scheduler.ts';
 import { Services } from '../service/services.ts';
 import { Snapshots } from '../snapshot/snapshots.ts';
+import { Housekeeping } from '../store/housekeeping.ts';
 import type { Store } from '../store/store.ts';
 import { VolumeTypes } from '../volume-type/volume-types.ts';
 import { VolumeMoves } from '../volume/volume-moves.ts';
@@ -115,6 +116,7 @@ export async function createBlockStorage(options: BlockStorageOptions): Promise<
       .class(tokens.Services, Services)
       .class(tokens.Pools, Pools)
       .class(tokens.Audits, Audits)
+      .class(tokens.Housekeeping, Housekeeping)
       .class(tokens.Events, Events);
     assembly.verify([
       tokens.OperationWorker,
@@ -127,6 +129,7 @@ export async function createBlockStorage(options: BlockStorageOptions): Promise<
       tokens.Services,
       tokens.Pools,
       tokens.Audits,
+      tokens.Housekeeping,
       tokens.Events,
     ]);
     try {

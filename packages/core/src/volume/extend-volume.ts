@@ -47,7 +47,10 @@ export const extendVolume = defineOperation<Input, State>({
         await transaction.placements.update(input.placementId, { claimed: input.size });
         return { backendId };
       },
-      undo: (transaction, { input }) => transaction.placements.update(input.placementId, { claimed: input.from }),
+      async undo(transaction, { input, state }) {
+        // What the array has given is not taken back: the claim stays with it.
+        if (state.realSize === undefined) await transaction.placements.update(input.placementId, { claimed: input.from });
+      },
     },
     {
       kind: 'effect',
@@ -79,7 +82,10 @@ export const extendVolume = defineOperation<Input, State>({
     },
   ],
   async failed(transaction, context, failure) {
-    await settle(transaction, context, context.input.from);
+    const { input, state } = context;
+    // Initiators could not be told, and the volume is larger all the same.
+    if (state.realSize !== undefined) await transaction.placements.update(input.placementId, { size: state.realSize });
+    await settle(transaction, context, state.realSize === undefined ? input.from : input.size);
     await leaveFailureMessage(transaction, context, failure);
   },
 });

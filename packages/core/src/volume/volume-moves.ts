@@ -6,6 +6,7 @@ import type { Clock } from '../platform/clock.ts';
 import { wired } from '../plugin/token.ts';
 import * as tokens from '../plugin/tokens.ts';
 import type { Quotas } from '../quota/quotas.ts';
+import type { Store } from '../store/store.ts';
 import { type RequestContext, tenancyOf } from '../tenancy/request-context.ts';
 import { requireAdmin } from '../tenancy/require-admin.ts';
 import { migrateVolume, requireNoSnapshots, retypeVolume } from './move-volume.ts';
@@ -15,13 +16,15 @@ import type { Volume } from './volume.ts';
 export type MigrationPolicy = 'never' | 'on-demand';
 
 /** Retype and migration. */
-@wired(tokens.Operations, tokens.Quotas, tokens.Clock)
+@wired(tokens.Store, tokens.Operations, tokens.Quotas, tokens.Clock)
 export class VolumeMoves {
+  readonly #store: Store;
   readonly #operations: Operations;
   readonly #quotas: Quotas;
   readonly #clock: Clock;
 
-  constructor(operations: Operations, quotas: Quotas, clock: Clock) {
+  constructor(store: Store, operations: Operations, quotas: Quotas, clock: Clock) {
+    this.#store = store;
     this.#operations = operations;
     this.#quotas = quotas;
     this.#clock = clock;
@@ -92,6 +95,25 @@ export class VolumeMoves {
       });
     });
     return { operationId };
+  }
+
+  /**
+   * Hears of the end of a migration from someone who believes to have a part in it. Migrations complete by themselves: a
+   * finished one is confirmed, `failed` cancels one under way, anything else is `invalid-state`.
+   */
+  async complete(context: RequestContext, id: string, options: { readonly failed: boolean }): Promise<Volume> {
+    requireAdmin(context, 'complete migrations');
+    const volume = await this.#store.reading.volumes.get(tenancyOf(context), id);
+    const [running] = (await this.#store.reading.operations.using('volume', id)).filter(
+      ({ name }) => name === migrateVolume.name,
+    );
+    if (running && options.failed) {
+      await this.#operations.cancel(context, running.id);
+      return volume;
+    }
+    if (running) throw new ScoriaError('invalid-state', `Volume ${id} is still being migrated; that completes by itself.`);
+    if (volume.migrationStatus !== 'success') throw new ScoriaError('invalid-state', `Volume ${id} was not migrated.`);
+    return volume;
   }
 
   async #begin(

@@ -5,6 +5,7 @@ import type { Authenticator } from './authenticator.ts';
 import { HttpError } from './http-error.ts';
 import { inputCheckAt } from './input-check.ts';
 import { maximumVersion, minorOf, negotiateVersion, versionHeader } from './microversion.ts';
+import { idempotencyOf, planView, wantsPlan } from './request-headers.ts';
 import type { Method, RawCall, Route } from './route.ts';
 
 /** What the dispatcher needs for every request. */
@@ -124,9 +125,10 @@ async function run(
   if (route.admin && !context.isAdmin) {
     throw new ScoriaError('not-permitted', `Policy doesn't allow ${route.method} ${route.path} to be performed.`);
   }
+  const idempotency = idempotencyOf(request);
   const call: RawCall = {
     storage: options.storage,
-    context,
+    context: idempotency ? { ...context, idempotency } : context,
     minor,
     atLeast: (version) => minor >= minorOf(version),
     endpoint,
@@ -137,6 +139,12 @@ async function run(
     ifMatch: request.headers['if-match'],
     headers: {},
   };
+  if (wantsPlan(request, route)) {
+    const plan = await options.storage.operations.plan(context, (dry) =>
+      route.invoke({ ...call, context: dry }, inputCheckAt(minor)),
+    );
+    return reply.code(200).send(planView(plan));
+  }
   const result = await route.invoke(call, inputCheckAt(minor));
   const answer = answerAt(route, minor, result, options.checkResponses);
   reply.code(route.status).headers(call.headers);

@@ -11,6 +11,7 @@ const faultNames: Readonly<Record<number, string>> = {
   409: 'conflictingRequest',
   413: 'overLimit',
   415: 'badMediaType',
+  422: 'unprocessableEntity',
   501: 'notImplemented',
   503: 'serviceUnavailable',
 };
@@ -96,6 +97,7 @@ const titles: Readonly<Record<number, string>> = {
   405: 'Method Not Allowed',
   409: 'Conflict',
   413: 'Request Entity Too Large',
+  422: 'Unprocessable Entity',
   503: 'Service Unavailable',
 };
 

@@ -57,6 +57,8 @@ export interface Route {
   readonly since: number;
   readonly until: number;
   readonly admin: boolean;
+  /** Begins a durable operation, so the request can be run dry. */
+  readonly begins: boolean;
   /** Set for actions: the one key of the body that chooses this route among those of the same path. */
   readonly action: string | undefined;
   readonly query: z.ZodType | undefined;
@@ -76,6 +78,8 @@ interface Versioned {
   readonly until?: Microversion;
   /** Only for administrators. */
   readonly admin?: boolean;
+  /** Begins a durable operation, so the request can be run dry. */
+  readonly begins?: boolean;
   /** One line for the API description. */
   readonly summary: string;
 }
@@ -162,6 +166,7 @@ function declare<Path extends string, Query, Body>(
     since: minorOf(definition.since ?? minimumVersion),
     until: minorOf(definition.until ?? maximumVersion),
     admin: definition.admin ?? false,
+    begins: definition.begins ?? false,
     action: actionName,
     query,
     body,

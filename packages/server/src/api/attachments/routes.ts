@@ -70,6 +70,7 @@ export const attachmentRoutes = [
     path: '/attachments/:id',
     since: '3.27',
     summary: 'Names the host of a reserved attachment and makes the volume reachable for it',
+    begins: true,
     body: updateAttachmentSchema,
     response: { 200: z.object({ attachment: attachmentSchema }) },
     async handler(call) {
@@ -83,6 +84,7 @@ export const attachmentRoutes = [
     path: '/attachments/:id',
     since: '3.27',
     summary: 'Ends an attachment, and its access when no other counts on it; answers with those that the volume still has',
+    begins: true,
     response: { 200: z.object({ attachments: z.array(attachmentSummarySchema) }) },
     async handler({ storage, context, params }) {
       const { volumeId } = await storage.attachments.get(context, params.id);

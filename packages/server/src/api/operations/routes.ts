@@ -1,4 +1,4 @@
-import type { ErrorData, JournalEntry, Operation, OperationField } from '@scoria/core';
+import { ScoriaError, type ErrorData, type JournalEntry, type Operation, type OperationField } from '@scoria/core';
 import { z } from 'zod';
 import { route } from '../../http/route.ts';
 import { Listing, pageLinks, pageLinksSchema, textFilter } from '../listing.ts';
@@ -90,6 +90,12 @@ const operationListing = new Listing<OperationField>({
   sort: { id: 'id', name: 'name', status: 'status', created_at: 'createdAt', updated_at: 'updatedAt' },
 });
 
+const historySchema = z.object({
+  resource_id: z.string(),
+  operations: z.array(operationSchema.extend({ journal: z.array(journalEntrySchema) })),
+  messages: z.array(z.object({ at: isoTime, action: z.string(), code: z.string(), text: z.string() })),
+});
+
 /** Durable operations, below `/scoria/v1`: what is under way or was, how far it is, and how to stop it. */
 export const operationRoutes = [
   route({
@@ -121,6 +127,27 @@ export const operationRoutes = [
     handler: async ({ storage, context, params }) => ({
       journal: (await storage.operations.journal(context, params.id)).map(journalEntryView),
     }),
+  }),
+  route({
+    method: 'GET',
+    path: '/why/:id',
+    summary: 'Why a volume, snapshot or attachment is as it is: what was asked of it, by whom, each step and failure',
+    response: { 200: z.object({ why: historySchema }) },
+    async handler({ storage, context, params }) {
+      const history = await storage.operations.history(context, params.id);
+      const messages = await storage.messages.list(context, { where: [{ field: 'resourceId', op: 'eq', value: params.id }] });
+      if (history.length === 0) throw new ScoriaError('not-found', `Nothing is known of a resource ${params.id}.`);
+      return {
+        why: {
+          resource_id: params.id,
+          operations: history.map(({ operation, journal }) => ({
+            ...operationView(operation),
+            journal: journal.map(journalEntryView),
+          })),
+          messages: messages.map(({ createdAt, action, code, text }) => ({ at: iso(createdAt), action, code, text })),
+        },
+      };
+    },
   }),
   route({
     method: 'POST',

@@ -43,6 +43,7 @@ export const snapshotRoutes = [
     method: 'POST',
     path: '/snapshots',
     summary: 'Takes a snapshot of a volume',
+    begins: true,
     body: createSnapshotSchema,
     response: { 202: z.object({ snapshot: snapshotSchema }) },
     async handler(call) {
@@ -107,6 +108,7 @@ export const snapshotRoutes = [
     method: 'DELETE',
     path: '/snapshots/:id',
     summary: 'Deletes a snapshot',
+    begins: true,
     response: { 202: nothing },
     async handler(call) {
       const { operationId } = await call.storage.snapshots.delete(call.context, call.params.id, {});
@@ -117,6 +119,7 @@ export const snapshotRoutes = [
     path: '/snapshots/:id/action',
     action: 'os-force_delete',
     summary: 'Deletes a snapshot whatever its status',
+    begins: true,
     admin: true,
     body: anything,
     response: { 202: nothing },

@@ -14,6 +14,7 @@ const volumeActions = [
     path,
     action: 'os-extend',
     summary: 'Makes a volume larger; from 3.42 on also while it is in use',
+    begins: true,
     body: z.strictObject({ new_size: sizeInGibibytes }),
     response: { 202: nothing },
     async handler(call) {
@@ -34,6 +35,7 @@ const volumeActions = [
     path,
     action: 'os-force_delete',
     summary: 'Deletes a volume whatever its status',
+    begins: true,
     admin: true,
     body: anything,
     response: { 202: nothing },
@@ -47,6 +49,7 @@ const volumeActions = [
     action: 'revert',
     since: '3.40',
     summary: 'Puts a volume back to its latest snapshot',
+    begins: true,
     body: z.object({ snapshot_id: uuid }),
     response: { 202: nothing },
     async handler(call) {
@@ -82,6 +85,7 @@ const moveActions = [
     path,
     action: 'os-retype',
     summary: 'Gives a volume another type, and moves it where that is needed and allowed',
+    begins: true,
     body: z.strictObject({ new_type: z.string().min(1).max(255), migration_policy: z.enum(['on-demand', 'never']).nullish() }),
     response: { 202: nothing },
     async handler(call) {
@@ -94,6 +98,7 @@ const moveActions = [
     path,
     action: 'os-migrate_volume',
     summary: 'Moves a volume to a host, also while it is in use',
+    begins: true,
     admin: true,
     body: z.strictObject({
       host: z.string().max(255).nullish(),
@@ -108,6 +113,18 @@ const moveActions = [
       if (!host) throw new ScoriaError('invalid-input', 'Invalid input for field/attribute host. A host to move to is needed');
       const { operationId } = await call.storage.moves.migrate(call.context, call.params.id, host, { lock: lock ?? false });
       announceOperation(call, operationId);
+    },
+  }),
+  action({
+    path,
+    action: 'os-migrate_volume_completion',
+    summary: 'Hears from a hypervisor that its part of a migration is over; migrations complete by themselves here',
+    admin: true,
+    body: z.strictObject({ new_volume: uuid, error: flag.nullish() }),
+    response: { 200: z.object({ save_volume_id: uuid }) },
+    async handler({ storage, context, params, body }) {
+      const { id } = await storage.moves.complete(context, params.id, { failed: body.error ?? false });
+      return { save_volume_id: id };
     },
   }),
 ];

@@ -35,6 +35,7 @@ export const volumeRoutes = [
     method: 'POST',
     path: '/volumes',
     summary: 'Creates a volume: empty, from a snapshot, or as a copy of another volume',
+    begins: true,
     body: createVolumeSchema,
     response: { 202: z.object({ volume: volumeSchema }) },
     async handler(call) {
@@ -133,6 +134,7 @@ export const volumeRoutes = [
     method: 'DELETE',
     path: '/volumes/:id',
     summary: 'Deletes a volume; `cascade` takes its snapshots along, `force` (3.23) whatever its status',
+    begins: true,
     query: z.object({ cascade: z.string().optional(), force: since('3.23', z.string().optional()) }),
     response: { 202: nothing },
     async handler(call) {
