@@ -1,7 +1,7 @@
 import { mkdtemp, rm, stat, truncate, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import { afterEach, beforeEach, expect, test } from 'vitest';
+import { afterEach, beforeEach, expect, test, vi } from 'vitest';
 import type { BlockDevice } from './block-device.ts';
 import { copyDevice } from './copy.ts';
 import { openPathDevice } from './path-device.ts';
@@ -90,4 +90,22 @@ test('refuses a target that is too small and a chunk that is no multiple of a bl
   const options = { signal: never, progress: () => {} };
   await expect(copyDevice(source, target, options)).rejects.toMatchObject({ code: 'device-out-of-range' });
   await expect(copyDevice(target, source, { ...options, chunk: 1000 })).rejects.toMatchObject({ code: 'device-out-of-range' });
+});
+
+test('flushes what it writes every 64 MiB, so that no flush is long', async () => {
+  const source = await disk('source', 160 * MiB);
+  const data = filled(MiB, 3);
+  for (let at = 0; at < 160; at++) await source.write(data, at * MiB);
+  const target = await disk('target', 160 * MiB);
+  let unflushed = 0;
+  let most = 0;
+  vi.spyOn(target, 'write').mockImplementation(async (from) => {
+    most = Math.max(most, (unflushed += from.byteLength));
+  });
+  vi.spyOn(target, 'flush').mockImplementation(async () => {
+    unflushed = 0;
+  });
+  await copyDevice(source, target, { signal: never, progress: () => {} });
+  expect(most).toBeLessThanOrEqual(68 * MiB);
+  expect(unflushed).toBe(0);
 });

@@ -17,7 +17,7 @@ const inFlight = 4;
 /** Largest range freed in one call, so that an abort is seen soon. */
 const discardPiece = 64 * 1024 * 1024;
 /** Bytes after which the target is flushed: a flush cannot be stopped, so that each has to be short. */
-const flushPiece = 128 * 1024 * 1024;
+const flushPiece = 64 * 1024 * 1024;
 /** Zeroes are looked for in runs of this size: smaller ones would cut writes into crumbs. */
 const zeroUnit = 64 * 1024;
 const zeroes = new Uint8Array(zeroUnit);
