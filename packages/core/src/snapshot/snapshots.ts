@@ -8,17 +8,14 @@ import type { Quotas } from '../quota/quotas.ts';
 import type { ListQuery } from '../store/list-query.ts';
 import type { Store } from '../store/store.ts';
 import { listTenancy, type RequestContext, tenancyOf } from '../tenancy/request-context.ts';
-import { checkMetadata } from '../volume/metadata.ts';
+import { changedLabels, checkMetadata, type Labels, type Metadata, withMetadata, withoutMetadataKey } from '../volume/labels.ts';
 import { createSnapshot } from './create-snapshot.ts';
 import { deleteSnapshot } from './delete-snapshot.ts';
 import type { Snapshot, SnapshotField, SnapshotPatch } from './snapshot.ts';
 
 /** What a new snapshot may say. */
-export interface NewSnapshot {
+export interface NewSnapshot extends Labels {
   readonly volumeId: string;
-  readonly name?: string | null | undefined;
-  readonly description?: string | null | undefined;
-  readonly metadata?: Readonly<Record<string, string>> | undefined;
   /** Allows a snapshot of a volume in use; it is one point in time all the same. */
   readonly force?: boolean | undefined;
 }
@@ -114,43 +111,18 @@ export class Snapshots {
   }
 
   /** Changes what a user says of a snapshot. `metadata` replaces all of it. */
-  async update(
-    context: RequestContext,
-    id: string,
-    patch: {
-      readonly name?: string | null | undefined;
-      readonly description?: string | null | undefined;
-      readonly metadata?: Readonly<Record<string, string>> | undefined;
-    },
-  ): Promise<Snapshot> {
-    const { name, description, metadata } = patch;
-    if (metadata !== undefined) checkMetadata(metadata);
-    return this.#patch(context, id, () => ({
-      ...(name !== undefined && { name }),
-      ...(description !== undefined && { description }),
-      ...(metadata !== undefined && { metadata }),
-    }));
+  async update(context: RequestContext, id: string, labels: Labels): Promise<Snapshot> {
+    return this.#patch(context, id, () => changedLabels(labels));
   }
 
   /** Adds and replaces pairs of metadata. */
-  async setMetadata(context: RequestContext, id: string, metadata: Readonly<Record<string, string>>): Promise<Snapshot> {
-    checkMetadata(metadata);
-    return this.#patch(context, id, (snapshot) => ({ metadata: { ...snapshot.metadata, ...metadata } }));
-  }
-
-  /** Replaces all metadata. */
-  async replaceMetadata(context: RequestContext, id: string, metadata: Readonly<Record<string, string>>): Promise<Snapshot> {
-    checkMetadata(metadata);
-    return this.#patch(context, id, () => ({ metadata }));
+  async setMetadata(context: RequestContext, id: string, metadata: Metadata): Promise<Snapshot> {
+    return this.#patch(context, id, (present) => ({ metadata: withMetadata(present.metadata, metadata) }));
   }
 
   /** `not-found` when there is no such key. */
   async deleteMetadataKey(context: RequestContext, id: string, key: string): Promise<Snapshot> {
-    return this.#patch(context, id, (snapshot) => {
-      const { [key]: removed, ...metadata } = snapshot.metadata;
-      if (removed === undefined) throw new ScoriaError('not-found', `Metadata item ${key} of snapshot ${id} was not found.`);
-      return { metadata };
-    });
+    return this.#patch(context, id, (present) => ({ metadata: withoutMetadataKey(present.metadata, key, `snapshot ${id}`) }));
   }
 
   /** Deletes a snapshot. `force` (administrators) also takes one whose state would not allow it. */

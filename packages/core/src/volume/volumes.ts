@@ -10,7 +10,7 @@ import type { Quotas } from '../quota/quotas.ts';
 import type { ListQuery } from '../store/list-query.ts';
 import type { Store } from '../store/store.ts';
 import { listTenancy, type RequestContext, tenancyOf } from '../tenancy/request-context.ts';
-import { checkMetadata } from './metadata.ts';
+import { changedLabels, checkMetadata, type Labels, type Metadata, withMetadata, withoutMetadataKey } from './labels.ts';
 import { createVolume } from './create-volume.ts';
 import { deleteVolume } from './delete-volume.ts';
 import { extendVolume } from './extend-volume.ts';
@@ -19,17 +19,14 @@ import type { VolumeSummary } from './volume-repository.ts';
 import type { Volume, VolumeField, VolumePatch } from './volume.ts';
 
 /** What a new volume may say. Of `snapshotId` and `sourceVolumeId` at most one. */
-export interface NewVolume {
+export interface NewVolume extends Labels {
   /** Bytes. May be left out with a source: then its size. */
   readonly size?: number | undefined;
-  readonly name?: string | null | undefined;
-  readonly description?: string | null | undefined;
   /** Id or name. Default: the source's type, else the default type. */
   readonly volumeType?: string | null | undefined;
   readonly availabilityZone?: string | null | undefined;
   readonly snapshotId?: string | null | undefined;
   readonly sourceVolumeId?: string | null | undefined;
-  readonly metadata?: Readonly<Record<string, string>> | undefined;
   readonly multiattach?: boolean | undefined;
 }
 
@@ -154,43 +151,18 @@ export class Volumes {
   }
 
   /** Changes what a user says of a volume. `metadata` replaces all of it. */
-  async update(
-    context: RequestContext,
-    id: string,
-    patch: {
-      readonly name?: string | null | undefined;
-      readonly description?: string | null | undefined;
-      readonly metadata?: Readonly<Record<string, string>> | undefined;
-    },
-  ): Promise<Volume> {
-    const { name, description, metadata } = patch;
-    if (metadata !== undefined) checkMetadata(metadata);
-    return this.#patch(context, id, () => ({
-      ...(name !== undefined && { name }),
-      ...(description !== undefined && { description }),
-      ...(metadata !== undefined && { metadata }),
-    }));
+  async update(context: RequestContext, id: string, labels: Labels): Promise<Volume> {
+    return this.#patch(context, id, () => changedLabels(labels));
   }
 
   /** Adds and replaces pairs of metadata. */
-  async setMetadata(context: RequestContext, id: string, metadata: Readonly<Record<string, string>>): Promise<Volume> {
-    checkMetadata(metadata);
-    return this.#patch(context, id, (volume) => ({ metadata: { ...volume.metadata, ...metadata } }));
-  }
-
-  /** Replaces all metadata. */
-  async replaceMetadata(context: RequestContext, id: string, metadata: Readonly<Record<string, string>>): Promise<Volume> {
-    checkMetadata(metadata);
-    return this.#patch(context, id, () => ({ metadata }));
+  async setMetadata(context: RequestContext, id: string, metadata: Metadata): Promise<Volume> {
+    return this.#patch(context, id, (present) => ({ metadata: withMetadata(present.metadata, metadata) }));
   }
 
   /** `not-found` when there is no such key. */
   async deleteMetadataKey(context: RequestContext, id: string, key: string): Promise<Volume> {
-    return this.#patch(context, id, (volume) => {
-      const { [key]: removed, ...metadata } = volume.metadata;
-      if (removed === undefined) throw new ScoriaError('not-found', `Metadata item ${key} of volume ${id} was not found.`);
-      return { metadata };
-    });
+    return this.#patch(context, id, (present) => ({ metadata: withoutMetadataKey(present.metadata, key, `volume ${id}`) }));
   }
 
   async setBootable(context: RequestContext, id: string, bootable: boolean): Promise<Volume> {

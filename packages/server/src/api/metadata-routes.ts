@@ -121,7 +121,7 @@ export const volumeMetadataRoutes = metadataRoutes({
   kind: 'Volume',
   get: ({ storage, context }, id) => storage.volumes.get(context, id),
   merge: ({ storage, context }, id, given) => storage.volumes.setMetadata(context, id, given),
-  replace: ({ storage, context }, id, given) => storage.volumes.replaceMetadata(context, id, given),
+  replace: ({ storage, context }, id, given) => storage.volumes.update(context, id, { metadata: given }),
   deleteKey: ({ storage, context }, id, key) => storage.volumes.deleteMetadataKey(context, id, key),
 });
 
@@ -131,6 +131,6 @@ export const snapshotMetadataRoutes = metadataRoutes({
   kind: 'Snapshot',
   get: ({ storage, context }, id) => storage.snapshots.get(context, id),
   merge: ({ storage, context }, id, given) => storage.snapshots.setMetadata(context, id, given),
-  replace: ({ storage, context }, id, given) => storage.snapshots.replaceMetadata(context, id, given),
+  replace: ({ storage, context }, id, given) => storage.snapshots.update(context, id, { metadata: given }),
   deleteKey: ({ storage, context }, id, key) => storage.snapshots.deleteMetadataKey(context, id, key),
 });
