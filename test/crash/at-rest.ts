@@ -1,0 +1,127 @@
+import { hasEnded, type Repositories, type Store } from '@scoria/core';
+import { alice, root, type Site } from './site.ts';
+
+const transient: ReadonlySet<string> = new Set([
+  'creating',
+  'deleting',
+  'extending',
+  'reverting',
+  'restoring',
+  'detaching',
+  'retyping',
+  'maintenance',
+]);
+
+/** Operations that have not ended. */
+export async function unended(store: Store) {
+  return store.reading.operations.list('every-project', {
+    where: [{ field: 'status', op: 'in', value: ['running', 'compensating'] }],
+  });
+}
+
+/**
+ * Everything that is wrong with a site at which nothing is under way: transient states, things on the array or target
+ * that no row asks for and the reverse, claims that are no placements, quotas that are no rows, wrong bytes.
+ */
+export async function faultsAtRest(site: Site): Promise<readonly string[]> {
+  const { storage } = await site.running();
+  const faults: string[] = [];
+  const { reading } = site.store;
+  const everything = { limit: 1000 };
+  const volumes = await reading.volumes.list('every-project', everything);
+  const snapshots = await reading.snapshots.list('every-project', everything);
+  const attachments = await reading.attachments.list('every-project', everything);
+  const accesses = await reading.accesses.all();
+
+  for (const { name, id, status } of await unended(site.store)) faults.push(`${name} ${id} has not ended: ${status}`);
+  for (const each of [...volumes, ...snapshots, ...attachments]) {
+    if (transient.has(each.status)) faults.push(`${each.id} is still ${each.status}`);
+  }
+  for (const [kind, rows] of [
+    ['volume', volumes],
+    ['snapshot', snapshots],
+    ['attachment', attachments],
+    ['access', accesses],
+  ] as const) {
+    for (const { id } of rows) {
+      const [user] = await reading.operations.using(kind, id);
+      if (user) faults.push(`${kind} ${id} is used by ${user.name}, which ${hasEnded(user.status) ? 'has' : 'has not'} ended`);
+    }
+  }
+
+  const halfDeleted = new Set([...volumes, ...snapshots].flatMap(({ id, status }) => (status === 'error_deleting' ? [id] : [])));
+  const audit = await site.time.drive(storage.audits.run(root));
+  for (const { unknown, missing } of audit.backends) {
+    for (const { placementId, kind } of unknown) faults.push(`${kind} ${placementId} is on the array without a placement`);
+    // What could not be deleted may be gone in part.
+    for (const { id, kind } of missing.filter(({ resourceId }) => !halfDeleted.has(resourceId)))
+      faults.push(`${kind} ${id} has a placement and is not on the array`);
+  }
+  for (const { unknown, missing } of audit.transports) {
+    for (const id of unknown) faults.push(`access ${id} is published and not in the store`);
+    for (const id of missing) faults.push(`access ${id} is open and not published`);
+  }
+
+  for (const access of accesses) {
+    if (access.state !== 'open') faults.push(`access ${access.id} is ${access.state}`);
+    if (!attachments.some(({ accessId }) => accessId === access.id)) faults.push(`access ${access.id} has no attachment`);
+  }
+  for (const { id, status, accessId } of attachments) {
+    const access = accesses.find((each) => each.id === accessId);
+    if (accessId !== null && !access) faults.push(`attachment ${id} counts on an access that is gone`);
+    if (status === 'attached' && !access) faults.push(`attachment ${id} is attached without an access`);
+  }
+
+  faults.push(...(await placementFaults(site, reading, volumes, snapshots)));
+  const { usage } = await site.time.drive(storage.quotas.get(root, alice.projectId));
+  const bytes = [...volumes, ...snapshots].reduce((sum, { size }) => sum + size, 0);
+  const rows = { volumes: volumes.length, snapshots: snapshots.length, gigabytes: bytes / 2 ** 30 };
+  for (const [resource, count] of Object.entries(rows)) {
+    const inUse = usage[resource]?.inUse;
+    if (inUse !== count) faults.push(`quota: ${inUse} ${resource} in use, and the rows say ${count}`);
+  }
+  return faults;
+}
+
+type Rows<Kind extends 'volumes' | 'snapshots'> = Awaited<ReturnType<Repositories[Kind]['list']>>;
+
+async function placementFaults(
+  site: Site,
+  reading: Repositories,
+  volumes: Rows<'volumes'>,
+  snapshots: Rows<'snapshots'>,
+): Promise<readonly string[]> {
+  const faults: string[] = [];
+  const objects = await site.objects();
+  const owners = new Map(
+    [...volumes, ...snapshots].flatMap((row) => (row.placementId === null ? [] : [[row.placementId, row] as const])),
+  );
+  for (const { id, status, placementId } of [...volumes, ...snapshots]) {
+    if (placementId === null && status !== 'error') faults.push(`${id} is ${status} and has no placement`);
+  }
+  const claimed = new Map<string, number>();
+  for (const backend of await reading.backends.list()) {
+    for (const placement of await reading.placements.ofBackend(backend.id, null, 1000)) {
+      const owner = owners.get(placement.id);
+      const pool = `${backend.id} ${placement.pool}`;
+      claimed.set(pool, (claimed.get(pool) ?? 0) + placement.claimed);
+      if (owner?.id !== placement.resourceId) {
+        faults.push(`placement ${placement.id} of ${placement.resourceId} belongs to nobody`);
+        continue;
+      }
+      if (owner.status === 'error' || owner.status === 'error_deleting') continue;
+      if (placement.claimed !== owner.size)
+        faults.push(`${owner.id} has ${owner.size} bytes, and ${placement.claimed} are claimed`);
+      const real = objects.get(placement.id) ?? 0;
+      if (real !== placement.size)
+        faults.push(`${owner.id} has ${real} bytes on the array, and ${placement.size} in its placement`);
+      const expected = site.contents.get(owner.id);
+      if (expected && Buffer.compare(await site.read(placement), expected) !== 0) faults.push(`${owner.id} holds wrong bytes`);
+    }
+  }
+  for (const claim of await reading.placements.claims()) {
+    const sum = claimed.get(`${claim.backendId} ${claim.pool}`) ?? 0;
+    if (claim.claimed !== sum) faults.push(`pool ${claim.pool} has claims of ${claim.claimed} bytes, its placements ${sum}`);
+  }
+  return faults;
+}

@@ -1,0 +1,23 @@
+import { mkdtempSync, rmSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import type { ArrayKind } from './arrays.ts';
+import { CrashHarness } from './crash-harness.ts';
+import type { Scenario } from './scenario.ts';
+import { Site } from './site.ts';
+
+/** Runs `work` with a harness over a site of its own, and removes all traces. */
+export async function withHarness(
+  scenario: Scenario,
+  array: ArrayKind,
+  work: (harness: CrashHarness) => Promise<void>,
+): Promise<void> {
+  const directory = mkdtempSync(join(tmpdir(), 'scoria-crash-'));
+  const site = await Site.open(array, directory);
+  try {
+    await work(new CrashHarness(site, scenario));
+  } finally {
+    await site.close();
+    rmSync(directory, { recursive: true });
+  }
+}

@@ -1,0 +1,315 @@
+import { grown, image, volumeSize } from './content.ts';
+import type { Outcome, Prepared, Scenario } from './scenario.ts';
+import { alice, connector, root, type Site } from './site.ts';
+
+const all = ['instant', 'allocating', 'bare', 'file'] as const;
+const copying = ['allocating', 'bare', 'file'] as const;
+const larger = 2 * volumeSize;
+
+/** Something of this name, newly asked for. */
+const made = 'made';
+
+function must(condition: boolean, what: string): void {
+  if (!condition) throw new Error(what);
+}
+
+async function madeVolume(site: Site) {
+  const [volume] = await site.store.reading.volumes.list('every-project', { where: [{ field: 'name', op: 'eq', value: made }] });
+  return volume;
+}
+
+async function madeSnapshot(site: Site) {
+  const [snapshot] = await site.store.reading.snapshots.list('every-project', {
+    where: [{ field: 'name', op: 'eq', value: made }],
+  });
+  return snapshot;
+}
+
+const volumeOf = (site: Site, id: string) => site.store.reading.volumes.get('every-project', id);
+
+async function exists(get: Promise<unknown>): Promise<boolean> {
+  return get.then(
+    () => true,
+    () => false,
+  );
+}
+
+/** A volume that is asked for under the name {@link made}, and then holds `content`. */
+function creation(
+  site: Site,
+  request: { readonly size?: number; readonly snapshotId?: string; readonly sourceVolumeId?: string },
+  content: Uint8Array,
+): Prepared {
+  return {
+    begin: (storage) => storage.volumes.create(alice, { volumeType: 'here', ...request, name: made }),
+    async expect(outcome) {
+      const volume = await madeVolume(site);
+      if (outcome === 'done') {
+        must(volume?.status === 'available', `the volume is ${volume?.status}`);
+        site.contents.set(volume?.id ?? '', content);
+      } else {
+        must(volume === undefined || volume.status === 'error', `the volume is ${volume?.status}`);
+      }
+    },
+  };
+}
+
+function snapshotting(site: Site, volumeId: string, content: Uint8Array): Prepared {
+  return {
+    begin: (storage) => storage.snapshots.create(alice, { volumeId, name: made, force: true }),
+    async expect(outcome) {
+      const snapshot = await madeSnapshot(site);
+      if (outcome === 'done') {
+        must(snapshot?.status === 'available', `the snapshot is ${snapshot?.status}`);
+        site.contents.set(snapshot?.id ?? '', content);
+      } else {
+        must(snapshot === undefined || snapshot.status === 'error', `the snapshot is ${snapshot?.status}`);
+      }
+    },
+  };
+}
+
+function extension(site: Site, volumeId: string, settled: 'available' | 'in-use'): Prepared {
+  return {
+    begin: (storage) => storage.volumes.extend(alice, volumeId, larger),
+    async expect(outcome) {
+      const { status, size } = await volumeOf(site, volumeId);
+      must(status === settled, `the volume is ${status}`);
+      // Hosts that could not be told of the new size do not make the volume smaller again.
+      must(size === larger || (outcome === 'undone' && size === volumeSize), `the volume has ${size} bytes`);
+      if (size === larger) site.contents.set(volumeId, grown(image(10), larger));
+    },
+  };
+}
+
+async function reversion(site: Site): Promise<Prepared> {
+  const volumeId = await site.volume(10);
+  const snapshotId = await site.snapshot(volumeId);
+  await site.fill(volumeId, image(20));
+  return {
+    begin: (storage) => storage.volumes.revert(alice, volumeId, snapshotId),
+    async expect(outcome) {
+      const { status } = await volumeOf(site, volumeId);
+      if (outcome === 'done') {
+        must(status === 'available', `the volume is ${status}`);
+        site.contents.set(volumeId, image(10));
+        return;
+      }
+      must(status === 'available' || status === 'error', `the volume is ${status}`);
+      // A copy that stopped half-way leaves neither content.
+      if (status === 'error') site.contents.delete(volumeId);
+    },
+  };
+}
+
+function deletion(site: Site, volumeId: string, snapshots: readonly string[]): Prepared {
+  return {
+    begin: (storage) => storage.volumes.delete(alice, volumeId, { cascade: snapshots.length > 0 }),
+    async expect(outcome) {
+      const there = await exists(volumeOf(site, volumeId));
+      const left = await Promise.all(snapshots.map((id) => exists(site.store.reading.snapshots.get('every-project', id))));
+      if (outcome === 'done') must(!there && left.every((each) => !each), 'the volume or a snapshot is still there');
+      else must(there && left.every(Boolean), 'the volume or a snapshot is gone');
+    },
+  };
+}
+
+async function connection(site: Site): Promise<Prepared> {
+  const volumeId = await site.volume(10);
+  const { storage } = await site.running();
+  const { id } = await site.time.drive(storage.attachments.create(alice, { volumeId, instanceId: 'machine' }));
+  return {
+    begin: (begun) => begun.attachments.update(alice, id, { connector }),
+    async expect(outcome) {
+      const { status, accessId } = await site.store.reading.attachments.get('every-project', id);
+      const volume = await volumeOf(site, volumeId);
+      const wanted = outcome === 'done' ? 'attaching' : 'reserved';
+      must(status === wanted && volume.status === wanted, `attachment and volume are ${status} and ${volume.status}`);
+      must((accessId !== null) === (outcome === 'done'), `the attachment counts on ${accessId}`);
+    },
+  };
+}
+
+async function disconnection(site: Site): Promise<Prepared> {
+  const volumeId = await site.volume(10);
+  const id = await site.attach(volumeId);
+  return {
+    begin: (storage) => storage.attachments.delete(alice, id),
+    async expect(outcome) {
+      const there = await exists(site.store.reading.attachments.get('every-project', id));
+      const { status } = await volumeOf(site, volumeId);
+      const wanted = outcome === 'done' ? 'available' : 'in-use';
+      must(there === (outcome === 'undone') && status === wanted, `the volume is ${status}`);
+    },
+  };
+}
+
+function move(site: Site, volumeId: string, how: 'retype' | 'migrate', settled: 'available' | 'in-use'): Prepared {
+  return {
+    begin: (storage) =>
+      how === 'retype'
+        ? storage.moves.retype(alice, volumeId, 'there', 'on-demand')
+        : storage.moves.migrate(root, volumeId, 'host@there'),
+    async expect(outcome) {
+      const { status, hostString } = await volumeOf(site, volumeId);
+      must(status === settled, `the volume is ${status}`);
+      const wanted = outcome === 'done' ? 'host@there#pool' : 'host@here#pool';
+      must(hostString === wanted, `the volume lies on ${hostString}`);
+    },
+  };
+}
+
+async function fromSnapshot(site: Site): Promise<Prepared> {
+  const volumeId = await site.volume(10);
+  const snapshotId = await site.snapshot(volumeId);
+  await site.fill(volumeId, image(20));
+  return creation(site, { snapshotId, size: larger }, grown(image(10), larger));
+}
+
+async function clone(site: Site): Promise<Prepared> {
+  return creation(site, { sourceVolumeId: await site.volume(10) }, image(10));
+}
+
+async function attachedVolume(site: Site): Promise<string> {
+  const volumeId = await site.volume(10);
+  await site.attach(volumeId);
+  return volumeId;
+}
+
+/** Every operation, in all the ways that lead through different steps. */
+export const scenarios: readonly Scenario[] = [
+  {
+    name: 'an empty volume',
+    operation: 'volume.create',
+    arrays: ['instant', 'file'],
+    prepare: async (site) => creation(site, { size: volumeSize }, new Uint8Array(volumeSize)),
+  },
+  { name: 'a larger volume from a snapshot', operation: 'volume.create', arrays: all, prepare: fromSnapshot },
+  { name: 'a clone', operation: 'volume.create', arrays: all, prepare: clone },
+  {
+    name: 'a clone of a volume in use',
+    operation: 'volume.create',
+    arrays: all,
+    prepare: async (site) => creation(site, { sourceVolumeId: await attachedVolume(site) }, image(10)),
+  },
+  {
+    name: 'a volume that cannot be grown',
+    operation: 'volume.create',
+    arrays: ['instant', 'file'],
+    broken: 'driver.extend',
+    prepare: fromSnapshot,
+  },
+  {
+    name: 'a clone that cannot be filled',
+    operation: 'volume.create',
+    arrays: copying,
+    broken: 'transport.copy',
+    prepare: clone,
+  },
+  {
+    name: 'an extension',
+    operation: 'volume.extend',
+    arrays: ['instant', 'file'],
+    prepare: async (site) => extension(site, await site.volume(10), 'available'),
+  },
+  {
+    name: 'an extension in use',
+    operation: 'volume.extend',
+    arrays: ['instant', 'file'],
+    prepare: async (site) => extension(site, await attachedVolume(site), 'in-use'),
+  },
+  {
+    name: 'an extension that the array refuses',
+    operation: 'volume.extend',
+    arrays: ['instant'],
+    broken: 'driver.extend',
+    prepare: async (site) => extension(site, await site.volume(10), 'available'),
+  },
+  { name: 'a revert', operation: 'volume.revert', arrays: all, prepare: reversion },
+  {
+    name: 'a deletion',
+    operation: 'volume.delete',
+    arrays: ['instant', 'file'],
+    prepare: async (site) => deletion(site, await site.volume(10), []),
+  },
+  {
+    name: 'a deletion with snapshots',
+    operation: 'volume.delete',
+    arrays: ['instant', 'file'],
+    async prepare(site) {
+      const volumeId = await site.volume(10);
+      return deletion(site, volumeId, [await site.snapshot(volumeId), await site.snapshot(volumeId)]);
+    },
+  },
+  {
+    name: 'a snapshot',
+    operation: 'snapshot.create',
+    arrays: ['instant', 'allocating', 'file'],
+    prepare: async (site) => snapshotting(site, await site.volume(10), image(10)),
+  },
+  {
+    name: 'a snapshot of a volume in use',
+    operation: 'snapshot.create',
+    arrays: ['instant', 'allocating', 'file'],
+    prepare: async (site) => snapshotting(site, await attachedVolume(site), image(10)),
+  },
+  {
+    name: 'a snapshot that cannot be filled',
+    operation: 'snapshot.create',
+    arrays: ['allocating', 'file'],
+    broken: 'transport.copy',
+    prepare: async (site) => snapshotting(site, await site.volume(10), image(10)),
+  },
+  {
+    name: 'the deletion of a snapshot',
+    operation: 'snapshot.delete',
+    arrays: ['instant', 'file'],
+    async prepare(site) {
+      const snapshotId = await site.snapshot(await site.volume(10));
+      return {
+        begin: (storage) => storage.snapshots.delete(alice, snapshotId),
+        async expect(outcome: Outcome) {
+          const there = await exists(site.store.reading.snapshots.get('every-project', snapshotId));
+          must(there === (outcome === 'undone'), `the snapshot is ${there ? 'still there' : 'gone'}`);
+        },
+      };
+    },
+  },
+  { name: 'a connection', operation: 'attachment.connect', arrays: ['instant', 'file'], prepare: connection },
+  {
+    name: 'a connection that the target refuses',
+    operation: 'attachment.connect',
+    arrays: ['instant'],
+    broken: 'transport.export',
+    prepare: connection,
+  },
+  { name: 'the end of a connection', operation: 'attachment.disconnect', arrays: ['instant', 'file'], prepare: disconnection },
+  {
+    name: 'a retype that moves',
+    operation: 'volume.retype',
+    arrays: ['instant', 'file'],
+    leaves: ['transport.endMirror', 'driver.delete'],
+    prepare: async (site) => move(site, await site.volume(10), 'retype', 'available'),
+  },
+  {
+    name: 'a retype that cannot be committed',
+    operation: 'volume.retype',
+    arrays: ['instant'],
+    broken: 'transport.commitMirror',
+    prepare: async (site) => move(site, await attachedVolume(site), 'retype', 'in-use'),
+  },
+  {
+    name: 'a migration in use',
+    operation: 'volume.migrate',
+    arrays: ['instant', 'file'],
+    leaves: ['transport.endMirror', 'driver.delete'],
+    prepare: async (site) => move(site, await attachedVolume(site), 'migrate', 'in-use'),
+  },
+  {
+    name: 'a migration that cannot be committed',
+    operation: 'volume.migrate',
+    arrays: ['instant'],
+    broken: 'transport.commitMirror',
+    prepare: async (site) => move(site, await site.volume(10), 'migrate', 'available'),
+  },
+];

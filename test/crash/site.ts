@@ -1,0 +1,218 @@
+import { join } from 'node:path';
+import {
+  type AnyVolumeDriver,
+  type BlockDevice,
+  type BlockStorage,
+  type DeviceOpener,
+  openPathDevice,
+  type Placement,
+  type RequestContext,
+  silentLog,
+  type Store,
+} from '@scoria/core';
+import capabilitiesFilter from '@scoria/scheduler-weighers/capabilities-filter';
+import { createSqliteStore } from '@scoria/store-sql';
+import { ModelledTarget } from '../simulation/modelled-target.ts';
+import { SeededRandom } from '../simulation/seeded-random.ts';
+import { SharedBus } from '../simulation/shared-bus.ts';
+import { type Probe, SimulatedProcess } from '../simulation/simulated-process.ts';
+import { trackedOpener } from '../simulation/tracked-device.ts';
+import { VirtualTime } from '../simulation/virtual-time.ts';
+import { type ArrayKind, type ConfiguredArray, makeArray } from './arrays.ts';
+import { dataRuns, image, volumeSize } from './content.ts';
+
+/** The caller of all scenarios. */
+export const alice: RequestContext = {
+  requestId: 'req-alice',
+  userId: 'alice',
+  projectId: 'alice',
+  roles: ['member'],
+  isAdmin: false,
+};
+/** An administrator. */
+export const root: RequestContext = { ...alice, requestId: 'req-root', userId: 'root', projectId: 'root', isAdmin: true };
+/** The host of all attachments. */
+export const connector = { initiator: 'iqn.2026-11.test:host', host: 'host' };
+
+const arrayNames = ['here', 'there'] as const;
+/** The arrays of a site, and the volume types that put a volume there. */
+export type ArrayName = (typeof arrayNames)[number];
+
+/** A process with the production code in it. */
+export interface Running {
+  readonly process: SimulatedProcess;
+  readonly storage: BlockStorage;
+}
+
+const call = { signal: new AbortController().signal, fence: 0, progress: () => {} };
+
+/** What outlives processes: time, a store, two arrays and a target, with what their volumes must hold. */
+export class Site {
+  readonly time = new VirtualTime(Date.UTC(2026, 10, 22));
+  readonly store: Store;
+  readonly target: ModelledTarget;
+  /** What each volume and snapshot must hold, by its id; those not named are not looked at. */
+  readonly contents = new Map<string, Uint8Array>();
+  readonly #random: SeededRandom;
+  readonly #arrays: Readonly<Record<ArrayName, ConfiguredArray>>;
+  readonly #open: DeviceOpener;
+  readonly #bus = new SharedBus();
+  readonly #raw = new Map<ArrayName, AnyVolumeDriver>();
+  #processes = 0;
+  #current: Running | undefined;
+
+  private constructor(kind: ArrayKind, directory: string) {
+    this.#random = new SeededRandom(1);
+    this.store = createSqliteStore({ path: ':memory:', random: this.#random });
+    this.#arrays = {
+      here: makeArray(kind, this.#random.uuid(), join(directory, 'here')),
+      there: makeArray(kind, this.#random.uuid(), join(directory, 'there')),
+    };
+    this.#open = (locator, options) => {
+      const openers = Object.values(this.#arrays).map(({ plugin }) => plugin.devices[locator.kind] ?? openPathDevice);
+      // Each array opens its own; the other one then says that there is no such thing.
+      return openers.reduce<Promise<BlockDevice>>(
+        (opened, open) => opened.catch(() => open(locator, options)),
+        Promise.reject(new Error('not opened yet')),
+      );
+    };
+    this.target = new ModelledTarget(this.time, trackedOpener(this.#open, this.time.activity));
+  }
+
+  /** @param directory - where an array of kind `file` keeps its files. */
+  static async open(kind: ArrayKind, directory: string): Promise<Site> {
+    const site = new Site(kind, directory);
+    await site.store.open();
+    const { storage } = await site.running();
+    for (const name of ['here', 'there']) {
+      await site.time.drive(storage.volumeTypes.create(root, { name, extraSpecs: { volume_backend_name: name } }));
+    }
+    return site;
+  }
+
+  async close(): Promise<void> {
+    this.#current?.process.kill();
+    await this.store.close();
+  }
+
+  /** The process that runs; starts one when there is none. */
+  async running(): Promise<Running> {
+    if (!this.#current || this.#current.process.dead) this.#current = await this.start();
+    return this.#current;
+  }
+
+  /** Starts a further process. */
+  async start(probe: Probe = {}): Promise<Running> {
+    const name = `process-${(this.#processes += 1)}`;
+    const surroundings = {
+      time: this.time,
+      random: this.#random,
+      bus: this.#bus,
+      store: this.store,
+      backends: this.#arrays,
+      target: this.target,
+      filters: [{ plugin: capabilitiesFilter }],
+    };
+    const worker = { lease: 3_000, sweep: 1_000, retryPauses: [100, 500] };
+    const process = new SimulatedProcess(surroundings, { name, worker, settings: { reportInterval: 600_000 } }, probe);
+    const storage = await this.time.drive(process.start());
+    this.#current = { process, storage };
+    return this.#current;
+  }
+
+  /** Ends the process that runs without a word. */
+  kill(): void {
+    this.#current?.process.kill();
+  }
+
+  /** Makes an available volume that holds {@link image} `tag`. Returns its id. */
+  async volume(tag: number): Promise<string> {
+    const { storage } = await this.running();
+    const { volume, operationId } = await this.time.drive(
+      storage.volumes.create(alice, { size: volumeSize, volumeType: 'here' }),
+    );
+    await this.time.drive(storage.operations.wait(operationId, 60_000));
+    await this.fill(volume.id, image(tag));
+    return volume.id;
+  }
+
+  /** Makes an available snapshot. Returns its id. */
+  async snapshot(volumeId: string): Promise<string> {
+    const { storage } = await this.running();
+    const { snapshot, operationId } = await this.time.drive(storage.snapshots.create(alice, { volumeId }));
+    await this.time.drive(storage.operations.wait(operationId, 60_000));
+    const content = this.contents.get(volumeId);
+    if (content) this.contents.set(snapshot.id, content);
+    return snapshot.id;
+  }
+
+  /** Attaches a volume to the host, which logs in. Returns the attachment's id. */
+  async attach(volumeId: string): Promise<string> {
+    const { storage } = await this.running();
+    const { id, accessId } = await this.time.drive(storage.attachments.create(alice, { volumeId, connector }));
+    await this.time.drive(storage.attachments.complete(alice, id));
+    const secret = this.target.exports.get(accessId ?? '')?.secret ?? '';
+    this.target.login(accessId ?? '', secret, connector.initiator);
+    return id;
+  }
+
+  /** Overwrites a volume behind everybody's back, and expects that from now on. */
+  async fill(volumeId: string, content: Uint8Array): Promise<void> {
+    const { placementId } = await this.store.reading.volumes.get('every-project', volumeId);
+    const device = await this.#device(await this.store.reading.placements.get(placementId ?? ''), false);
+    await device.discard(0, device.size);
+    for (const { offset, data } of dataRuns(content)) await device.write(data, offset);
+    await device.close();
+    this.contents.set(volumeId, content);
+  }
+
+  /** What a placement's object holds now. */
+  async read(placement: Placement): Promise<Uint8Array> {
+    const device = await this.#device(placement, true);
+    const bytes = new Uint8Array(device.size);
+    await device.read(bytes, 0);
+    await device.close();
+    return bytes;
+  }
+
+  /** What is on the arrays, by placement. */
+  async objects(): Promise<ReadonlyMap<string, number>> {
+    const objects = new Map<string, number>();
+    for (const name of arrayNames) {
+      for await (const { placementId, size } of (await this.#driver(name)).list(call)) objects.set(placementId, size);
+    }
+    return objects;
+  }
+
+  async #device(placement: Placement, readOnly: boolean): Promise<BlockDevice> {
+    const { id: placementId, pool, backendRef, size, claimed } = placement;
+    const backend = (await this.store.reading.backends.list()).find(({ id }) => id === placement.backendId);
+    const driver = await this.#driver(backend?.name === 'there' ? 'there' : 'here');
+    return this.#open(await driver.locate({ placementId, pool, backendRef, size: size ?? claimed }, call), { readOnly });
+  }
+
+  /** A driver of the test's own, past every process. */
+  async #driver(name: ArrayName): Promise<AnyVolumeDriver> {
+    const known = this.#raw.get(name);
+    if (known) return known;
+    const { plugin, config = {} } = this.#arrays[name];
+    const { time } = this;
+    const driver = plugin.create({
+      name,
+      config,
+      installationId: await this.store.installationId(),
+      baseDirectory: '/',
+      clock: {
+        now: () => time.now,
+        monotonic: () => time.now,
+        sleep: (ms) => time.sleep(ms),
+        timer: (ms, fn) => time.schedule(ms, fn),
+      },
+      random: this.#random,
+      log: silentLog,
+    });
+    await driver.check(call);
+    this.#raw.set(name, driver);
+    return driver;
+  }
+}
