@@ -33,7 +33,7 @@ function parsePython(text: string): Record<string, string> | undefined {
     const content = unquote(value);
     if (name === undefined || colon !== ':' || content === undefined) return undefined;
     if ((comma !== undefined && comma !== ',') || result.size >= maxPairs) return undefined;
-    result.set(name, content);
+    if (name !== '__proto__') result.set(name, content);
   }
   return Object.fromEntries(result);
 }
