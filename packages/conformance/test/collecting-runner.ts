@@ -1,29 +1,28 @@
 import type { Runner } from '@scoria/conformance';
 
-/** Collects the tests that a suite declares, to run them and look at their outcome. */
-export class CollectingRunner implements Runner {
+/** Collects the tests that a suite declares, to run some of them. */
+export class CollectingRunner {
   readonly #tests = new Map<string, () => Promise<void>>();
+  /** Names of the tests that were skipped, with their reasons. */
+  readonly skipped: string[] = [];
 
-  readonly describe = (_name: string, body: () => void): void => body();
-  readonly test = (name: string, body: () => Promise<void>): void => void this.#tests.set(name, body);
+  /** What a suite is given. */
+  readonly functions: Runner = {
+    describe: (_name, body) => body(),
+    test: Object.assign((name: string, body: () => Promise<void>) => void this.#tests.set(name, body), {
+      skip: (name: string) => void this.skipped.push(name),
+    }),
+  };
 
+  /** Names of the tests, each `id: demand`. */
   get names(): string[] {
     return [...this.#tests.keys()];
   }
 
-  /** Runs one test. */
-  async run(name: string): Promise<void> {
-    const body = this.#tests.get(name);
-    if (!body) throw new Error(`the suite has no test "${name}"`);
+  /** Runs the test of one check. */
+  async run(id: string): Promise<void> {
+    const [, body] = [...this.#tests].find(([name]) => name.startsWith(`${id}: `)) ?? [];
+    if (!body) throw new Error(`the suite has no test of check "${id}"`);
     await body();
-  }
-
-  /** Names of the tests that fail. */
-  async failures(): Promise<string[]> {
-    const failed: string[] = [];
-    for (const [name, body] of this.#tests) {
-      await body().catch(() => failed.push(name));
-    }
-    return failed;
   }
 }

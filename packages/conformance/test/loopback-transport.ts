@@ -2,6 +2,7 @@ import {
   copyDevice,
   openPathDevice,
   ScoriaError,
+  silentLog,
   systemClock,
   systemRandom,
   type BlockDevice,
@@ -10,14 +11,17 @@ import {
   type ExportRequest,
   type ExportStats,
   type ExportStatus,
+  type Log,
   type PluginCall,
   type Transport,
 } from '@scoria/core';
 import type { Connection } from '@scoria/conformance';
 
-interface Unit {
+/** A volume that is open, with what uses it. */
+export interface Unit {
   readonly device: BlockDevice;
-  readonly accesses: Set<string>;
+  /** Accesses and copies that use it. */
+  readonly users: Set<string>;
   readonly stats: { readBytes: number; writtenBytes: number; reads: number; writes: number };
   hold: { readonly token: string; readonly ended: Promise<void>; end(): void } | undefined;
   writing: Promise<unknown>;
@@ -28,6 +32,12 @@ export class LoopbackTransport implements Transport {
   readonly reaches = ['path'];
   protected readonly units = new Map<string, Unit>();
   protected readonly exports = new Map<string, { readonly request: ExportRequest; readonly sessions: Set<object> }>();
+  protected readonly log: Log;
+  #turn: Promise<unknown> = Promise.resolve();
+
+  constructor(log: Log = silentLog) {
+    this.log = log;
+  }
 
   async start(_call: PluginCall): Promise<void> {}
 
@@ -38,13 +48,8 @@ export class LoopbackTransport implements Transport {
   async export(request: ExportRequest, call: PluginCall): Promise<void> {
     call.signal.throwIfAborted();
     if (this.exports.has(request.accessId)) return;
-    this.exports.set(request.accessId, { request, sessions: new Set() });
-    try {
-      (await this.unit(request.volumeId, request.device)).accesses.add(request.accessId);
-    } catch (error) {
-      this.exports.delete(request.accessId);
-      throw error;
-    }
+    await this.use(request.volumeId, request.device, request.accessId);
+    if (!this.exports.has(request.accessId)) this.exports.set(request.accessId, { request, sessions: new Set() });
   }
 
   async unexport(accessId: string, _call: PluginCall): Promise<void> {
@@ -87,13 +92,19 @@ export class LoopbackTransport implements Transport {
   }
 
   async copy(volumeId: string, source: DeviceLocator, target: DeviceLocator, call: PluginCall): Promise<void> {
-    const token = await this.hold(volumeId, 60_000);
-    const [from, to] = [await openPathDevice(source, { readOnly: true }), await openPathDevice(target, { readOnly: false })];
+    call.signal.throwIfAborted();
+    const user = systemRandom.uuid();
+    const to = await openPathDevice(target, { readOnly: false });
     try {
-      await copyDevice(from, to, call);
+      const unit = await this.use(volumeId, source, user);
+      const token = await this.hold(volumeId, 60_000);
+      try {
+        await copyDevice(unit.device, to, call);
+      } finally {
+        if (token !== null) await this.release(token);
+        await this.letGo(volumeId, user);
+      }
     } finally {
-      if (token !== null) await this.release(token);
-      await from.close();
       await to.close();
     }
   }
@@ -143,14 +154,36 @@ export class LoopbackTransport implements Transport {
     };
   }
 
-  protected async unit(volumeId: string, locator: DeviceLocator): Promise<Unit> {
-    const found = this.units.get(volumeId);
-    if (found) return found;
-    const device = await openPathDevice(locator, { readOnly: false });
-    const stats = { readBytes: 0, writtenBytes: 0, reads: 0, writes: 0 };
-    const unit: Unit = { device, accesses: new Set(), stats, hold: undefined, writing: Promise.resolve() };
-    this.units.set(volumeId, unit);
-    return unit;
+  /** Opens a volume's unit for an access or a copy. One at a time, so that no volume is opened twice. */
+  protected use(volumeId: string, locator: DeviceLocator, user: string): Promise<Unit> {
+    return this.next(async () => {
+      const found = this.units.get(volumeId);
+      if (found) {
+        found.users.add(user);
+        return found;
+      }
+      const device = await openPathDevice(locator, { readOnly: false });
+      const stats = { readBytes: 0, writtenBytes: 0, reads: 0, writes: 0 };
+      const unit: Unit = { device, users: new Set([user]), stats, hold: undefined, writing: Promise.resolve() };
+      this.units.set(volumeId, unit);
+      return unit;
+    });
+  }
+
+  protected letGo(volumeId: string, user: string): Promise<void> {
+    return this.next(async () => {
+      const unit = this.units.get(volumeId);
+      await unit?.writing;
+      if (!unit?.users.delete(user) || unit.users.size > 0) return;
+      this.units.delete(volumeId);
+      await unit.device.close();
+    });
+  }
+
+  protected next<T>(work: () => Promise<T>): Promise<T> {
+    const turn = this.#turn.then(work, work);
+    this.#turn = turn.catch(() => {});
+    return turn;
   }
 
   protected async end(accessId: string): Promise<void> {
@@ -158,13 +191,6 @@ export class LoopbackTransport implements Transport {
     if (!found) return;
     found.sessions.clear();
     this.exports.delete(accessId);
-    const { volumeId } = found.request;
-    const unit = this.units.get(volumeId);
-    await unit?.writing;
-    unit?.accesses.delete(accessId);
-    if (unit && unit.accesses.size === 0) {
-      this.units.delete(volumeId);
-      await unit.device.close();
-    }
+    await this.letGo(found.request.volumeId, accessId);
   }
 }

@@ -3,7 +3,9 @@ import { stat } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import {
   copyDevice,
+  systemClock,
   systemRandom,
+  withDeadline,
   type AnyVolumeDriver,
   type BackendObject,
   type BlockDevice,
@@ -12,6 +14,8 @@ import {
   type PluginCall,
   type PoolReport,
 } from '@scoria/core';
+import { guardedDriver } from '../guarded.ts';
+import { textOf } from '../recording-log.ts';
 import type { DriverUnderTest } from './driver-under-test.ts';
 
 /** Size of the volumes of the suite, bytes. A multiple of every usual extent size. */
@@ -25,16 +29,20 @@ export function abortedCall(): PluginCall {
   return { ...plainCall, signal: AbortSignal.abort(new Error('aborted by the conformance suite')) };
 }
 
-/** The driver of one test with what the test has opened. */
+/** The driver of one check with what the check has opened. */
 export class DriverBench {
+  /** How long a verb may go on after its abort, milliseconds. */
+  readonly soon: number;
   readonly #given: DriverUnderTest;
   readonly #open = new Set<BlockDevice>();
+  readonly #requested: BackendObject[] = [];
   #driver: AnyVolumeDriver;
   #pool: PoolReport | undefined;
 
-  constructor(given: DriverUnderTest) {
+  constructor(given: DriverUnderTest, soon = 5_000) {
     this.#given = given;
     this.#driver = given.driver;
+    this.soon = soon;
   }
 
   get driver(): AnyVolumeDriver {
@@ -58,9 +66,32 @@ export class DriverBench {
     await this.#driver.check(plainCall);
   }
 
+  /** A driver of another installation over the same backend. */
+  async foreign(): Promise<AnyVolumeDriver> {
+    return this.#given.restart(systemRandom.uuid());
+  }
+
+  /** The driver behind core's guard, as core calls it. */
+  guarded(): AnyVolumeDriver {
+    return guardedDriver(this.#driver);
+  }
+
+  /** Fails when a secret of the configuration stands in the log or in a text. */
+  assertNoSecret(what: string, value: unknown): void {
+    const text = typeof value === 'string' ? value : textOf(value);
+    for (const secret of this.#given.secrets ?? []) assert(!text.includes(secret), `${what} tells a secret of the configuration`);
+  }
+
+  /** What the driver has logged. */
+  get logged(): readonly string[] {
+    return this.#given.log?.lines ?? [];
+  }
+
   /** A request for something that does not exist yet. */
   request(size = volumeSize): BackendObject {
-    return { placementId: systemRandom.uuid(), pool: this.pool.name, backendRef: null, size };
+    const request = { placementId: systemRandom.uuid(), pool: this.pool.name, backendRef: null, size };
+    this.#requested.push(request);
+    return request;
   }
 
   /** Makes a volume. */
@@ -133,25 +164,55 @@ export class DriverBench {
     return found[0];
   }
 
-  /** Starts a verb, aborts it soon after, and waits for its end, whatever that is. */
-  async interrupt(start: (call: PluginCall) => Promise<unknown>): Promise<void> {
+  /** Present capacities of the pool that the tests use. */
+  async capacities(): Promise<PoolReport> {
+    const pool = (await this.#driver.pools(plainCall)).find(({ name }) => name === this.pool.name);
+    assert(pool, `pool ${this.pool.name} is not reported any more`);
+    return pool;
+  }
+
+  /**
+   * Starts a verb, aborts it after some turns, and waits for its end, whatever that is; fails when it does not end soon.
+   *
+   * @param turns - of the thread pool: after the first the verb's first steps have been taken, the last not yet.
+   */
+  async interrupt(start: (call: PluginCall) => Promise<unknown>, turns = 1): Promise<void> {
     const controller = new AbortController();
     const running = start({ ...plainCall, signal: controller.signal });
     const ended = running.then(
       () => {},
       () => {},
     );
-    // A turn of the thread pool: the verb's first steps have been taken by then, the last not yet.
-    await stat(tmpdir());
+    for (let turn = 0; turn < turns; turn++) await stat(tmpdir());
     controller.abort(new Error('aborted by the conformance suite'));
-    await ended;
+    await this.settles('a verb that was aborted', ended);
+  }
+
+  /** Waits for something that must end soon. */
+  async settles<T>(what: string, work: Promise<T>): Promise<T> {
+    return withDeadline(systemClock, this.soon, what, () => work);
   }
 
   async end(): Promise<void> {
     try {
       await this.closeAll();
+      if (this.#given.sweep) await this.#sweep();
     } finally {
       await this.#given.cleanup();
+    }
+  }
+
+  /** Deletes what the check asked for, and nothing else, from a backend that outlives it. */
+  async #sweep(): Promise<void> {
+    const mine = new Map(this.#requested.map((request) => [request.placementId, request]));
+    for (const kind of ['volume', 'snapshot', 'volume'] as const) {
+      for (const { kind: found, placementId, backendRef, size, pool } of await this.list()) {
+        if (found !== kind || !mine.has(placementId)) continue;
+        const object = { placementId, backendRef, size, pool };
+        await (kind === 'volume' ? this.#driver.delete(object, plainCall) : this.#driver.deleteSnapshot(object, plainCall)).catch(
+          () => {},
+        );
+      }
     }
   }
 }

@@ -1,7 +1,10 @@
 import assert from 'node:assert/strict';
+import { stat } from 'node:fs/promises';
+import { tmpdir } from 'node:os';
 import {
   systemClock,
   systemRandom,
+  withDeadline,
   type BlockDevice,
   type DeviceLocator,
   type ExportRequest,
@@ -9,6 +12,7 @@ import {
   type PluginCall,
   type Transport,
 } from '@scoria/core';
+import { guardedTransport } from '../guarded.ts';
 import type { Connect, Connection, TestVolumes, TransportUnderTest } from './transport-under-test.ts';
 
 /** Size of the volumes of the suite, bytes. */
@@ -17,26 +21,45 @@ export const exportedSize = 8 * 1024 * 1024;
 /** A call without anything special. */
 export const plainCall: PluginCall = { signal: new AbortController().signal, fence: 1, progress: () => {} };
 
-/** Longest that the suite waits for something to become true, milliseconds. */
-const patience = 10_000;
-
-/** The transport of one test with what the test has opened. */
+/** The transport of one check with what the check has opened. */
 export class TransportBench {
+  /** How long a verb may go on after its abort, milliseconds. */
+  readonly soon: number;
   readonly #given: TransportUnderTest;
   readonly #connect: Connect | undefined;
   readonly #open = new Set<{ close(): Promise<void> }>();
+  #transport: Transport;
 
-  constructor(given: TransportUnderTest, connect: Connect | undefined) {
+  constructor(given: TransportUnderTest, connect: Connect | undefined, soon = 5_000) {
     this.#given = given;
+    this.#transport = given.transport;
     this.#connect = connect;
+    this.soon = soon;
   }
 
   get transport(): Transport {
-    return this.#given.transport;
+    return this.#transport;
   }
 
   get volumes(): TestVolumes {
     return this.#given.volumes;
+  }
+
+  /** Stops the transport and starts a new one of the same configuration. */
+  async restart(): Promise<void> {
+    await this.#transport.stop();
+    if (this.#given.restart) this.#transport = await this.#given.restart();
+    await this.#transport.start(plainCall);
+  }
+
+  /** The transport behind core's guard, as core calls it. */
+  guarded(): Transport {
+    return guardedTransport(this.transport);
+  }
+
+  /** What the transport has logged. */
+  get logged(): readonly string[] {
+    return this.#given.log?.lines ?? [];
   }
 
   /** A request for an access that does not exist yet, to a new volume unless one is given. */
@@ -89,11 +112,32 @@ export class TransportBench {
     }
   }
 
-  /** Waits until something is true. */
+  /**
+   * Starts a verb, aborts it after some turns of the thread pool, and waits for its end, whatever that is; fails when it
+   * does not end soon.
+   */
+  async interrupt(start: (call: PluginCall) => Promise<unknown>, turns: number): Promise<void> {
+    const controller = new AbortController();
+    const running = start({ ...plainCall, signal: controller.signal });
+    const ended = running.then(
+      () => {},
+      () => {},
+    );
+    for (let turn = 0; turn < turns; turn++) await stat(tmpdir());
+    controller.abort(new Error('aborted by the conformance suite'));
+    await this.settles('a verb that was aborted', ended);
+  }
+
+  /** Waits for something that must end soon. */
+  async settles<T>(what: string, work: Promise<T>): Promise<T> {
+    return withDeadline(systemClock, this.soon, what, () => work);
+  }
+
+  /** Waits until something is true that must become so soon. */
   async until(what: string, condition: () => Promise<boolean>): Promise<void> {
     const start = systemClock.monotonic();
     while (!(await condition())) {
-      assert(systemClock.monotonic() - start < patience, `${what}: not within ${patience} ms`);
+      assert(systemClock.monotonic() - start < this.soon, `${what}: not within ${this.soon} ms`);
       await systemClock.sleep(10);
     }
   }

@@ -1,18 +1,49 @@
-import type { Runner } from '../runner.ts';
-import { exportTests } from './export-tests.ts';
-import { sessionTests } from './session-tests.ts';
+import { systemClock } from '@scoria/core';
+import { reportOf, type Report } from '../report/report.ts';
+import { runChecks, type CheckResult } from '../run-checks.ts';
+import { declareChecks, type CheckPlan, type Runner } from '../runner.ts';
 import { plainCall, TransportBench } from './transport-bench.ts';
+import { transportChecks } from './transport-checks.ts';
 import type { Connect, TransportUnderTest } from './transport-under-test.ts';
 
-/** Tests by what they demand. Each gets a transport of its own, started. */
-export type TransportTests = Readonly<Record<string, (bench: TransportBench) => Promise<void>>>;
-
-/** Options of {@link transportConformance}. */
-export interface TransportConformanceOptions extends Runner {
-  /** Makes a transport that exports nothing, not started. Called for each test. */
+/** What is tested, and how patiently. */
+export interface TransportSubject {
+  /** Makes a transport that exports nothing, not started. Called for each check. */
   create(): Promise<TransportUnderTest>;
   /** A client of the transport. Without it only what needs none is tested. */
   readonly connect?: Connect;
+  /** How long a verb may go on after its abort, milliseconds. Default: 5,000. */
+  readonly soon?: number;
+}
+
+/** Options of {@link transportConformance}. */
+export interface TransportConformanceOptions extends TransportSubject, Runner {}
+
+/** Options of {@link runTransportConformance}. */
+export interface RunTransportOptions extends TransportSubject {
+  /** Name and version for the report: those of the transport's package. */
+  readonly name: string;
+  readonly version: string;
+  /** Longest time of one check, milliseconds. Default: 120,000. */
+  readonly deadline?: number;
+  /** Told of each result as it comes. */
+  onResult?(result: CheckResult): void;
+}
+
+function planOf(subject: TransportSubject): CheckPlan<TransportBench> {
+  return {
+    checks: transportChecks,
+    skipped: ({ needs }) => (needs === 'client' && !subject.connect ? 'the suite was given no client' : undefined),
+    run: async (check) => {
+      const bench = new TransportBench(await subject.create(), subject.connect, subject.soon);
+      try {
+        await bench.transport.start(plainCall);
+        await check.run(bench);
+      } finally {
+        await bench.end();
+      }
+    },
+  };
 }
 
 /**
@@ -22,24 +53,12 @@ export interface TransportConformanceOptions extends Runner {
  * transportConformance({ describe, test, create: () => startTransport(plugin, { listen: ['127.0.0.1:0'] }), connect });
  */
 export function transportConformance(options: TransportConformanceOptions): void {
-  const { describe, test } = options;
-  const declare = (name: string, tests: TransportTests) => {
-    describe(name, () => {
-      for (const [demand, body] of Object.entries(tests)) {
-        test(demand, async () => {
-          const bench = new TransportBench(await options.create(), options.connect);
-          try {
-            await bench.transport.start(plainCall);
-            await body(bench);
-          } finally {
-            await bench.end();
-          }
-        });
-      }
-    });
-  };
-  describe('transport conformance', () => {
-    declare('exports', exportTests);
-    if (options.connect) declare('sessions', sessionTests);
-  });
+  declareChecks('transport conformance', options, planOf(options));
+}
+
+/** Runs the same checks without a test runner, one after the other, and reports. */
+export async function runTransportConformance(options: RunTransportOptions): Promise<Report> {
+  const results = await runChecks(planOf(options), { clock: systemClock, ...options });
+  const capabilities = options.connect ? ['client'] : [];
+  return reportOf({ suite: 'transport', name: options.name, version: options.version, capabilities }, results);
 }

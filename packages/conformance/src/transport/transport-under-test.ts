@@ -3,7 +3,6 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import {
   openPathDevice,
-  silentLog,
   systemClock,
   systemRandom,
   type ConnectionInfo,
@@ -13,11 +12,16 @@ import {
   type Plugin,
   type Transport,
 } from '@scoria/core';
+import { RecordingLog } from '../recording-log.ts';
 
 /** A transport that is not started and exports nothing, made for one test. */
 export interface TransportUnderTest {
   readonly transport: Transport;
   readonly volumes: TestVolumes;
+  /** A new transport of the same configuration, as in a new process. Default: the old one is started again. */
+  restart?(): Promise<Transport>;
+  /** What the transport logs, to be searched for secrets. */
+  readonly log?: RecordingLog;
   /** Ends what the test left running. */
   cleanup(): Promise<void>;
 }
@@ -73,18 +77,21 @@ export async function fileVolumes(blockSize: 512 | 4096 = 512): Promise<TestVolu
 export async function startTransport(plugin: Plugin<'transport'>, config: unknown = {}): Promise<TransportUnderTest> {
   const baseDirectory = await mkdtemp(join(tmpdir(), 'conformance-'));
   const volumes = await fileVolumes();
-  const transport = plugin.create({
+  const log = new RecordingLog();
+  const context = {
     name: 'conformance',
     config,
     installationId: systemRandom.uuid(),
     baseDirectory,
     clock: systemClock,
     random: systemRandom,
-    log: silentLog,
-  });
+    log,
+  };
   return {
-    transport,
+    transport: plugin.create(context),
+    restart: async () => plugin.create(context),
     volumes,
+    log,
     cleanup: () => rm(baseDirectory, { recursive: true, force: true }),
   };
 }

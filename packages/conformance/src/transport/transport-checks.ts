@@ -1,0 +1,14 @@
+import { checksOf } from '../check.ts';
+import { accessChecks } from './access-checks.ts';
+import { exportChecks } from './export-checks.ts';
+import { inFlightChecks } from './in-flight-checks.ts';
+import { sessionChecks } from './session-checks.ts';
+import type { TransportCheck } from './transport-check.ts';
+
+/** Every demand on a transport, as data. */
+export const transportChecks: readonly TransportCheck[] = [
+  ...checksOf(exportChecks),
+  ...checksOf(accessChecks),
+  ...checksOf(sessionChecks, 'client'),
+  ...checksOf(inFlightChecks, 'client'),
+];

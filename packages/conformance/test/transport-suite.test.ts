@@ -1,0 +1,47 @@
+import { fileVolumes, RecordingLog, runTransportConformance, transportChecks, transportConformance } from '@scoria/conformance';
+import type { Log } from '@scoria/core';
+import { describe, expect, test } from 'vitest';
+import { brokenTransports } from './broken-transports.ts';
+import { CollectingRunner } from './collecting-runner.ts';
+import { LoopbackTransport } from './loopback-transport.ts';
+
+function subjectOf(make: (log: Log) => LoopbackTransport) {
+  let transport: LoopbackTransport;
+  return {
+    create: async () => {
+      const log = new RecordingLog();
+      transport = make(log);
+      return { transport, log, volumes: await fileVolumes(), cleanup: async () => {} };
+    },
+    connect: (info: Parameters<LoopbackTransport['connect']>[0]) => transport.connect(info),
+  };
+}
+
+transportConformance({ describe, test, ...subjectOf((log) => new LoopbackTransport(log)) });
+
+const lineOf = (id: string) => transportChecks.find((check) => check.id === id)?.contract;
+
+test.each(brokenTransports.map((each) => [each.name, lineOf(each.caughtBy[0]), each] as const))(
+  '%s: breaks "%s" and is caught',
+  async (_name, _line, each) => {
+    const runner = new CollectingRunner();
+    transportConformance({ ...runner.functions, ...subjectOf(each.make), soon: 400 });
+    for (const id of each.caughtBy) await expect(runner.run(id), `${id} does not notice`).rejects.toThrow();
+  },
+);
+
+test('every check is failed by a broken transport', () => {
+  const caught = new Set(brokenTransports.flatMap(({ caughtBy }) => caughtBy));
+  expect(transportChecks.map(({ id }) => id).filter((id) => !caught.has(id))).toEqual([]);
+  expect(new Set(brokenTransports.map(({ name }) => name)).size).toBe(brokenTransports.length);
+});
+
+test('without a client the checks that need one are skipped, with the reason', async () => {
+  const { create } = subjectOf((log) => new LoopbackTransport(log));
+  const report = await runTransportConformance({ name: 'loopback', version: '1.0.0', create });
+  expect(report.failed).toBe(0);
+  expect(report.results.filter(({ outcome }) => outcome === 'skipped').map(({ id }) => id)).toEqual(
+    transportChecks.filter(({ needs }) => needs === 'client').map(({ id }) => id),
+  );
+  expect(report.results.find(({ id }) => id === 'secret-wrong')?.reason).toBe('the suite was given no client');
+});
