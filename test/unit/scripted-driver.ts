@@ -1,13 +1,13 @@
 import { definePlugin, type AnyVolumeDriver, type Plugin, type PluginCall, type PluginContext } from '@scoria/core';
-import { type MemoryBackend, memoryDriver } from '@scoria/driver-memory';
+import { MemoryBackend, memoryDriver } from '@scoria/driver-memory';
 import { z } from 'zod';
 
 /** What happens before a verb reaches the real driver: it may throw, wait, or note that it was called. */
 export type Script = (verb: string, placementId: string, call: PluginCall) => Promise<void> | void;
 
-/** A plug-in over a memory backend whose verbs run a script first. */
-export function scriptedDriver(backend: MemoryBackend, script: Script): Plugin<'driver'> {
-  const plugin = memoryDriver({ backend });
+/** A plug-in over a memory backend, or over a plug-in of several, whose verbs run a script first. */
+export function scriptedDriver(backend: MemoryBackend | ReturnType<typeof memoryDriver>, script: Script): Plugin<'driver'> {
+  const plugin = backend instanceof MemoryBackend ? memoryDriver({ backend }) : backend;
   return definePlugin({
     name: 'scripted',
     kind: 'driver',

@@ -7,6 +7,7 @@ import type { messageTable } from './messages.ts';
 import type { journalTable, operationTable } from './operations.ts';
 import type { placementTable } from './placements.ts';
 import type { rememberedRequestTable } from './remembered-requests.ts';
+import type { findingTable, reconciliationRunTable } from './reconciliation.ts';
 import type { serviceTable } from './services.ts';
 import type { snapshotTable } from './snapshots.ts';
 import type { CountedKind } from './project-usage.ts';
@@ -37,6 +38,11 @@ export interface Database {
   operation_journal: RowOf<typeof journalTable>;
   remembered_requests: RowOf<typeof rememberedRequestTable>;
   events: EventRow;
+  findings: RowOf<typeof findingTable>;
+  reconciliation_runs: RowOf<typeof reconciliationRunTable>;
+  reconciliation_leases: { name: string; owner: string; until: number };
+  /** Ids of placements that were, so that an object found later can be told from one that never was ours. */
+  removed_placements: { id: string; noticed_at: number | null };
   /** Numbers that only grow: `fence`. */
   counters: { name: string; value: number };
   /** Facts about the store itself: `schema-version`, `installation-id`. */

@@ -207,6 +207,10 @@ export class SqlOperations implements OperationRepository {
     return rows.map((row) => operationTable.read(row));
   }
 
+  unended(limit: number): Promise<readonly Operation[]> {
+    return selectEntities(this.#session, operationTable, [unended], sql`order by created_at, id limit ${limit}`);
+  }
+
   async appendJournal(entries: readonly Omit<JournalEntry, 'sequence'>[]): Promise<void> {
     for (const { operationId, at, step, event, error } of entries) {
       const next = sql`(select coalesce(max(sequence), 0) + 1 from operation_journal where operation_id = ${operationId})`;

@@ -1,7 +1,7 @@
 import type { Placement, PlacementRepository, PoolClaims } from '@scoria/core';
 import { sql } from 'kysely';
 import { nullable, number, text, word } from './column.ts';
-import { equals, insertEntity, removeRows, selectEntities, updateEntities, type Session } from './session.ts';
+import { equals, insertEntity, removeRows, selectEntities, updateEntities, type Row, type Session } from './session.ts';
 import { defineTable } from './table.ts';
 import { notFound } from './visibility.ts';
 
@@ -17,6 +17,9 @@ export const placementTable = defineTable<Placement>()('placements', {
   backendRef: nullable(text()),
   createdAt: number(),
 });
+
+/** Engines limit the parameters of a statement. */
+const idsAtOnce = 500;
 
 /** Placements in SQL. */
 export class SqlPlacements implements PlacementRepository {
@@ -50,6 +53,11 @@ export class SqlPlacements implements PlacementRepository {
     if (!placement) return;
     await removeRows(this.#session, placementTable, equals(placementTable.ref('id'), id));
     await this.#claim(placement, -placement.claimed, -1);
+    await this.#session.db
+      .insertInto('removed_placements')
+      .values({ id, noticed_at: null })
+      .onConflict((conflict) => conflict.column('id').doNothing())
+      .execute();
   }
 
   async claims(): Promise<readonly PoolClaims[]> {
@@ -65,6 +73,36 @@ export class SqlPlacements implements PlacementRepository {
     const conditions = [equals(placementTable.ref('backendId'), backendId)];
     if (after !== null) conditions.push(sql`id > ${after}`);
     return selectEntities(this.#session, placementTable, conditions, sql`order by id limit ${limit}`);
+  }
+
+  async strays(backendId: string, limit: number): Promise<readonly Placement[]> {
+    const { rows } = await sql<Row>`
+      select placements.* from placements
+      left join volumes on placements.kind = 'volume' and volumes.id = placements.resource_id
+      left join snapshots on placements.kind = 'snapshot' and snapshots.id = placements.resource_id
+      where placements.backend_id = ${backendId}
+        and coalesce(volumes.placement_id, snapshots.placement_id, '') <> placements.id
+      order by placements.id limit ${limit}`.execute(this.#session.db);
+    return rows.map((row) => placementTable.read(row));
+  }
+
+  async removedAmong(ids: readonly string[]): Promise<ReadonlySet<string>> {
+    const found = new Set<string>();
+    for (let at = 0; at < ids.length; at += idsAtOnce) {
+      const rows = await this.#session.db
+        .selectFrom('removed_placements')
+        .where('id', 'in', ids.slice(at, at + idsAtOnce))
+        .select('id')
+        .execute();
+      for (const { id } of rows) found.add(id);
+    }
+    return found;
+  }
+
+  async forgetRemoved(now: number, before: number): Promise<void> {
+    const { db } = this.#session;
+    await db.updateTable('removed_placements').set({ noticed_at: now }).where('noticed_at', 'is', null).execute();
+    await db.deleteFrom('removed_placements').where('noticed_at', '<', before).execute();
   }
 
   async #find(id: string): Promise<Placement | undefined> {

@@ -227,6 +227,28 @@ export async function createSchema1(db: Transaction<Database>, flavor: SqlFlavor
   }).execute();
   await index('remembered_requests_oldest', 'remembered_requests', ['created_at']);
 
+  await table('findings', ['id'], {
+    text: ['id', 'kind', 'scope', 'subject_kind', 'subject_id', 'state', 'evidence'],
+    textOrNull: ['command', 'operation_id'],
+    number: ['first_seen_at', 'last_seen_at', 'passes', 'actions'],
+    numberOrNull: ['acted_at', 'ended_at'],
+  }).execute();
+  await db.schema
+    .createIndex('findings_live')
+    .on('findings')
+    .columns(['scope'])
+    .where(sql<boolean>`ended_at is null`)
+    .execute();
+  await index('findings_by_state', 'findings', ['state', 'first_seen_at', 'id']);
+  await index('findings_ended', 'findings', ['ended_at']);
+  await table('reconciliation_runs', ['host'], {
+    text: ['host', 'passes'],
+    number: ['started_at', 'ended_at', 'findings', 'actions'],
+  }).execute();
+  await table('reconciliation_leases', ['name'], { text: ['name', 'owner'], number: ['until'] }).execute();
+  await table('removed_placements', ['id'], { text: ['id'], numberOrNull: ['noticed_at'] }).execute();
+  await index('removed_placements_noticed', 'removed_placements', ['noticed_at']);
+
   await table('counters', ['name'], { text: ['name'], number: ['value'] }).execute();
   await sql`insert into counters (name, value) values ('fence', 0)`.execute(db);
 

@@ -12,6 +12,7 @@ import { migrate, property, setProperty, type Migration } from './migration.ts';
 import { SqlOperations } from './operations.ts';
 import { SqlPlacements } from './placements.ts';
 import { SqlQuotas } from './quotas.ts';
+import { SqlReconciliation } from './reconciliation.ts';
 import { SqlRememberedRequests } from './remembered-requests.ts';
 import { SqlServices } from './services.ts';
 import type { Session } from './session.ts';
@@ -175,5 +176,6 @@ function repositories(session: Session): Repositories {
     operations: new SqlOperations(session),
     rememberedRequests: new SqlRememberedRequests(session),
     events: new SqlEvents(session),
+    reconciliation: new SqlReconciliation(session),
   };
 }

@@ -49,6 +49,8 @@ export interface OperationRepository {
   requestCancel(tenancy: Tenancy, id: string, now: number): Promise<Operation>;
   /** Operations that have not ended and use a resource. */
   using(kind: ResourceUse['kind'], id: string): Promise<readonly Operation[]>;
+  /** Operations that have not ended, whoever works on them; oldest first, at most `limit`. */
+  unended(limit: number): Promise<readonly Operation[]>;
   appendJournal(entries: readonly Omit<JournalEntry, 'sequence'>[]): Promise<void>;
   /** Removes operations that ended before a time, with their journal, at most `limit`, oldest first; returns how many. */
   removeEnded(before: number, limit: number): Promise<number>;

@@ -1,6 +1,9 @@
 import { connectAttachment } from '../attachment/connect-attachment.ts';
 import { disconnectAttachment } from '../attachment/disconnect-attachment.ts';
 import { createSnapshot } from '../snapshot/create-snapshot.ts';
+import { collectPlacement } from '../reconciliation/collect-placement.ts';
+import { endAccess } from '../reconciliation/end-access.ts';
+import { publishAccess } from '../reconciliation/publish-access.ts';
 import { deleteSnapshot } from '../snapshot/delete-snapshot.ts';
 import { createVolume } from '../volume/create-volume.ts';
 import { deleteVolume } from '../volume/delete-volume.ts';
@@ -25,5 +28,8 @@ export const operationRegistry: ReadonlyMap<string, AnyOperation> = new Map(
     deleteSnapshot,
     connectAttachment,
     disconnectAttachment,
+    publishAccess,
+    endAccess,
+    collectPlacement,
   ].map((definition) => [definition.name, definition as unknown as AnyOperation]),
 );

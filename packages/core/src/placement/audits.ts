@@ -51,15 +51,18 @@ export class Audits {
   ): Promise<{ readonly backends: readonly BackendAudit[]; readonly transports: readonly TransportAudit[] }> {
     requireAdmin(context, 'audit the backends');
     return {
-      backends: await Promise.all(this.#backends.servedIds().map((id) => this.#auditBackend(id, signal))),
-      transports: await Promise.all(this.#plugins.transports.map(({ name }) => this.#auditTransport(name, signal))),
+      backends: await Promise.all(this.#backends.servedIds().map((id) => this.backend(context, id, signal))),
+      transports: await Promise.all(this.#plugins.transports.map(({ name }) => this.transport(context, name, signal))),
     };
   }
 
-  async #auditBackend(id: string, signal: AbortSignal): Promise<BackendAudit> {
+  /** Audits one backend. Throws when it could not be listed whole. */
+  async backend(context: RequestContext, id: string, signal: AbortSignal): Promise<BackendAudit> {
+    requireAdmin(context, 'audit the backends');
     const { name, driver } = this.#backends.get(id);
     const objects = new Map<string, ListedObject>();
-    for await (const object of driver.list({ signal, fence: 0, progress: () => {} })) objects.set(object.placementId, object);
+    const listing = driver.list({ signal, fence: 0, progress: () => {} });
+    for await (const object of untilAborted(listing, signal)) objects.set(object.placementId, object);
     // The store is read after the backend: what is made meanwhile has its placement already.
     const missing: Placement[] = [];
     for (let after: string | null = null; ;) {
@@ -73,7 +76,9 @@ export class Audits {
     }
   }
 
-  async #auditTransport(name: string, signal: AbortSignal): Promise<TransportAudit> {
+  /** Audits one transport. Throws when it could not be listed. */
+  async transport(context: RequestContext, name: string, signal: AbortSignal): Promise<TransportAudit> {
+    requireAdmin(context, 'audit the transports');
     const call = { signal, fence: 0, progress: () => {} };
     const transport = this.#plugins.transports.find((each) => each.name === name)?.transport;
     if (!transport) return { transport: name, exports: [], stats: [], unknown: [], missing: [] };
@@ -89,5 +94,26 @@ export class Audits {
         missing.push(access.id);
     }
     return { transport: name, exports, stats, unknown: [...published].filter((id) => !known.has(id)), missing };
+  }
+}
+
+/** What `items` gives; throws the signal's reason as soon as it aborts, whether or not `items` minds it. */
+async function* untilAborted<T>(items: AsyncIterable<T>, signal: AbortSignal): AsyncGenerator<T> {
+  const { promise: aborted, reject } = Promise.withResolvers<never>();
+  const onAbort = () => reject(signal.reason);
+  aborted.catch(() => {});
+  signal.addEventListener('abort', onAbort, { once: true });
+  const iterator = items[Symbol.asyncIterator]();
+  try {
+    for (;;) {
+      signal.throwIfAborted();
+      const next = await Promise.race([iterator.next(), aborted]);
+      if (next.done) return;
+      yield next.value;
+    }
+  } finally {
+    signal.removeEventListener('abort', onAbort);
+    // Not waited for: it may hang where `next` did.
+    iterator.return?.().catch(() => {});
   }
 }

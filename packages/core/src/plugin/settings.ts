@@ -1,5 +1,6 @@
 import type { NewVolumeType } from '../volume-type/volume-types.ts';
 import type { OperationRole } from '../operation/operation.ts';
+import type { ReconciliationSettings } from '../reconciliation/reconciliation-settings.ts';
 
 /** How operations are worked on. Times are milliseconds. */
 export interface WorkerSettings {
@@ -28,6 +29,7 @@ export interface Settings {
   readonly firstVolumeTypes: readonly NewVolumeType[];
   /** Time between two reports of a backend, ms. */
   readonly reportInterval: number;
+  readonly reconciliation: ReconciliationSettings;
 }
 
 /** Settings that serve one process well. */

@@ -56,10 +56,7 @@ export type FindingSubjectKind = (typeof findingSubjectKinds)[number];
 export type Evidence = Readonly<Record<string, string | number | boolean | null>>;
 
 /** Schema of {@link Evidence}. */
-export const evidenceSchema: z.ZodType<Evidence> = z.record(
-  z.string(),
-  z.union([z.string(), z.number(), z.boolean(), z.null()]),
-);
+export const evidenceSchema: z.ZodType<Evidence> = z.record(z.string(), z.union([z.string(), z.number(), z.boolean(), z.null()]));
 
 /** A difference between what is and what the store knows. Times are milliseconds since 1970 UTC. */
 export interface Finding {

@@ -20,6 +20,8 @@ import { makePlugins, type PluginConfiguration } from '../plugin/configuration.t
 import { defaultWorkerSettings, type Settings, type WorkerSettings } from '../plugin/settings.ts';
 import * as tokens from '../plugin/tokens.ts';
 import { Quotas } from '../quota/quotas.ts';
+import { Reconciler } from '../reconciliation/reconciler.ts';
+import { defaultReconciliationSettings } from '../reconciliation/reconciliation-settings.ts';
 import { Scheduler } from '../scheduling/scheduler.ts';
 import { Services } from '../service/services.ts';
 import { Snapshots } from '../snapshot/snapshots.ts';
@@ -58,6 +60,7 @@ export interface BlockStorage {
   readonly services: Services;
   readonly pools: Pools;
   readonly audits: Audits;
+  readonly reconciler: Reconciler;
   readonly operations: Operations;
   readonly events: Events;
   /** Lets work under way end or interrupts it, so that the next start goes on with it; closes transports and the store. */
@@ -81,6 +84,7 @@ export async function createBlockStorage(options: BlockStorageOptions): Promise<
     defaultVolumeType: '__DEFAULT__',
     firstVolumeTypes: [],
     reportInterval: 10_000,
+    reconciliation: defaultReconciliationSettings,
     ...options.settings,
   };
   const { store, baseDirectory } = options;
@@ -116,6 +120,7 @@ export async function createBlockStorage(options: BlockStorageOptions): Promise<
       .class(tokens.Services, Services)
       .class(tokens.Pools, Pools)
       .class(tokens.Audits, Audits)
+      .class(tokens.Reconciler, Reconciler)
       .class(tokens.Housekeeping, Housekeeping)
       .class(tokens.Events, Events);
     assembly.verify([
@@ -129,6 +134,7 @@ export async function createBlockStorage(options: BlockStorageOptions): Promise<
       tokens.Services,
       tokens.Pools,
       tokens.Audits,
+      tokens.Reconciler,
       tokens.Housekeeping,
       tokens.Events,
     ]);
@@ -150,6 +156,7 @@ export async function createBlockStorage(options: BlockStorageOptions): Promise<
       services: assembly.get(tokens.Services),
       pools: assembly.get(tokens.Pools),
       audits: assembly.get(tokens.Audits),
+      reconciler: assembly.get(tokens.Reconciler),
       operations: assembly.get(tokens.Operations),
       events: assembly.get(tokens.Events),
       stop: async () => {

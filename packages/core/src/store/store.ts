@@ -7,6 +7,7 @@ import type { OperationRepository } from '../operation/operation-repository.ts';
 import type { BackendRepository } from '../placement/backend.ts';
 import type { PlacementRepository } from '../placement/placement.ts';
 import type { QuotaRepository } from '../quota/quota.ts';
+import type { ReconciliationRepository } from '../reconciliation/finding.ts';
 import type { ServiceRepository } from '../service/service.ts';
 import type { SnapshotRepository } from '../snapshot/snapshot-repository.ts';
 import type { VolumeRepository } from '../volume/volume-repository.ts';
@@ -27,6 +28,7 @@ export interface Repositories {
   readonly operations: OperationRepository;
   readonly rememberedRequests: RememberedRequestRepository;
   readonly events: EventRepository;
+  readonly reconciliation: ReconciliationRepository;
 }
 
 /** Where Scoria keeps what it knows. */

@@ -6,6 +6,7 @@ import { infrastructureRoutes } from './infrastructure/routes.ts';
 import { messageRoutes } from './messages/routes.ts';
 import { snapshotMetadataRoutes, volumeMetadataRoutes } from './metadata-routes.ts';
 import { operationRoutes } from './operations/routes.ts';
+import { reconciliationRoutes } from './reconciliation/routes.ts';
 import { quotaRoutes } from './quotas/routes.ts';
 import { snapshotRoutes } from './snapshots/routes.ts';
 import { volumeTypeRoutes } from './volume-types/routes.ts';
@@ -28,4 +29,4 @@ export const blockStorageRoutes: readonly Route[] = [
 ];
 
 /** Every route below `/scoria/v1`. */
-export const scoriaRoutes: readonly Route[] = [...operationRoutes, ...auditRoutes];
+export const scoriaRoutes: readonly Route[] = [...operationRoutes, ...auditRoutes, ...reconciliationRoutes];
