@@ -91,3 +91,19 @@ test('a cancelled copy ends within a second and leaves nothing', async () => {
   expect(service.query('select id from placements')).toEqual(placements);
   expect((await api.volume(source)).status).toBe('available');
 });
+
+test('a copy that a stop of the service interrupts goes on at the next start', async () => {
+  const files = await service.files();
+  const { id, operation } = await api.createVolume({ source_volid: source });
+  await follow(operation, ({ progress }) => (progress?.done ?? 0) > 200 * MiB);
+  expect(await service.stop()).toBeLessThan(10_000);
+  await service.start();
+  api = service.api;
+  const stopped = await api.operation(operation);
+  expect(stopped).toMatchObject({ status: 'running' });
+  const again = await follow(operation, ({ progress }) => progress?.done !== stopped.progress?.done);
+  expect(again.status).toBe('running');
+  await api.call(202, 'POST', `/scoria/v1/operations/${operation}/cancel`, {});
+  await api.volumeIsGone(id);
+  expect(await service.files()).toEqual(files);
+});
