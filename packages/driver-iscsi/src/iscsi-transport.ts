@@ -8,14 +8,15 @@ import {
   type ExportStats,
   type ExportStatus,
   type Log,
+  type MirrorSupport,
   type PluginCall,
   type Random,
   type Transport,
 } from '@scoria/core';
 import type { IscsiConfiguration } from './configuration.ts';
 import type { ControlCall } from './control/control-client.ts';
-import type { TargetSettings, TargetVerb, VerbReply, VerbRequest } from './control/messages.ts';
-import { ProcessTarget } from './control/process-target.ts';
+import type { MirrorEnds, TargetSettings, TargetVerb, VerbReply, VerbRequest } from './control/messages.ts';
+import { ProcessTarget, type CallTarget } from './control/process-target.ts';
 import { controlSocketPath } from './control/socket-path.ts';
 import { formatAddress, parseAddress, type ListenAddress } from './protocol/listen-address.ts';
 import { targetName } from './target/target-name.ts';
@@ -36,9 +37,11 @@ export interface IscsiTransportOptions {
 
 /** Exports put back at the same time after the target process died. */
 const restoreConcurrency = 16;
+/** Moves remembered for requests that were made before them. */
+const rememberedMoves = 1000;
 
 /** The embedded iSCSI target as a transport. The verbs' meaning is that of the contract; the work is the target's. */
-export class IscsiTransport implements Transport {
+export class IscsiTransport implements Transport, MirrorSupport {
   readonly reaches: readonly string[];
   readonly #config: IscsiConfiguration;
   readonly #log: Log;
@@ -47,6 +50,15 @@ export class IscsiTransport implements Transport {
   readonly #process: ProcessTarget | null = null;
   /** What the target must have, so that a new process can be given it. */
   readonly #exports = new Map<string, VerbRequest<'export'>>();
+  /** Volumes whose mirror is committed, and not ended yet. */
+  readonly #committed = new Map<string, MirrorEnds>();
+  /**
+   * Those of them that lost their mirror with the target process. Which device has all writes is for {@link endMirror} to
+   * say; until then nobody may write to either, since the books may be about to name the other.
+   */
+  readonly #undecided = new Set<string>();
+  /** Volumes that moved while they were exported, for requests that do not know it yet. */
+  readonly #moved = new Map<string, MirrorEnds>();
   #started = false;
 
   constructor({ name, config, baseDirectory, clock, random, log, openers }: IscsiTransportOptions) {
@@ -102,7 +114,7 @@ export class IscsiTransport implements Transport {
   }
 
   async stop(): Promise<void> {
-    this.#exports.clear();
+    for (const known of [this.#exports, this.#committed, this.#undecided, this.#moved]) known.clear();
     await (this.#service ?? this.#process)?.stop();
   }
 
@@ -112,14 +124,16 @@ export class IscsiTransport implements Transport {
   }
 
   async export(request: ExportRequest, call: PluginCall): Promise<void> {
-    const wanted = this.#exportMessage(request);
-    await this.#call('export', wanted, call);
-    this.#exports.set(request.accessId, wanted);
+    await this.#call('export', () => this.#exportMessage(request), call);
+    // Made anew: the volume may have moved during the call.
+    this.#exports.set(request.accessId, this.#exportMessage(request));
   }
 
   async unexport(accessId: string, call: PluginCall): Promise<void> {
     // First of all, so that a process that is started meanwhile does not get it back.
+    const volumeId = this.#exports.get(accessId)?.volumeId;
     this.#exports.delete(accessId);
+    if (volumeId !== undefined && !this.#exportsOf(volumeId).length) this.#moved.delete(volumeId);
     await this.#call('unexport', { accessId }, call);
   }
 
@@ -141,6 +155,27 @@ export class IscsiTransport implements Transport {
 
   async copy(volumeId: string, source: DeviceLocator, target: DeviceLocator, call: PluginCall): Promise<void> {
     await this.#call('copy', { volumeId, source, target }, call);
+  }
+
+  async mirror(volumeId: string, source: DeviceLocator, target: DeviceLocator, call: PluginCall): Promise<void> {
+    await this.#call('mirror', { volumeId, source, target }, call);
+  }
+
+  async commitMirror(volumeId: string, call: PluginCall): Promise<void> {
+    this.#committed.set(volumeId, await this.#call('commitMirror', { volumeId }, call));
+  }
+
+  async endMirror(volumeId: string, keep: 'source' | 'target', call: PluginCall): Promise<void> {
+    const ended = await this.#call('endMirror', { volumeId, keep }, call);
+    const ends = ended ?? this.#committed.get(volumeId);
+    if (keep === 'target' && ends !== undefined) this.#move(volumeId, ends);
+    // A process that is started meanwhile gets the exports of this volume from here on.
+    this.#committed.delete(volumeId);
+    if (!this.#undecided.has(volumeId)) return;
+    for (const request of this.#exportsOf(volumeId)) {
+      await this.#publishAgain(request, (verb, body) => this.#call(verb, body, call));
+    }
+    this.#undecided.delete(volumeId);
   }
 
   stats(call: PluginCall): Promise<readonly ExportStats[]> {
@@ -174,33 +209,63 @@ export class IscsiTransport implements Transport {
     };
   }
 
-  #exportMessage({ accessId, volumeId, device, readOnly, secret, initiator }: ExportRequest): VerbRequest<'export'> {
-    const bound = this.#config.bindInitiator && initiator !== undefined;
-    return { accessId, volumeId, device, readOnly, secret, ...(bound && { initiator }) };
+  #exportsOf(volumeId: string): VerbRequest<'export'>[] {
+    return [...this.#exports.values()].filter((request) => request.volumeId === volumeId);
   }
 
-  async #restore(call: <V extends TargetVerb>(verb: V, body: VerbRequest<V>) => Promise<VerbReply<V>>): Promise<void> {
+  /** Notes that a volume lies on another device now. */
+  #move(volumeId: string, ends: MirrorEnds): void {
+    const exported = this.#exportsOf(volumeId);
+    for (const request of exported) this.#exports.set(request.accessId, { ...request, device: ends.target });
+    this.#moved.set(volumeId, ends);
+    // Requests made before the move are long over by then.
+    if (this.#moved.size > rememberedMoves) for (const oldest of this.#moved.keys()) return void this.#moved.delete(oldest);
+  }
+
+  #exportMessage({ accessId, volumeId, device, readOnly, secret, initiator }: ExportRequest): VerbRequest<'export'> {
+    if (this.#undecided.has(volumeId)) {
+      throw new ScoriaError(
+        'transport-failed',
+        `Volume ${volumeId} cannot be exported until its move has ended: the target process died during that`,
+      );
+    }
+    const bound = this.#config.bindInitiator && initiator !== undefined;
+    const moved = this.#moved.get(volumeId);
+    const place = moved?.source.path === device.path && moved.source.kind === device.kind ? moved.target : device;
+    return { accessId, volumeId, device: place, readOnly, secret, ...(bound && { initiator }) };
+  }
+
+  async #restore(call: CallTarget): Promise<void> {
+    for (const volumeId of this.#committed.keys()) this.#undecided.add(volumeId);
     const waiting = [...this.#exports.keys()];
     const worker = async (): Promise<void> => {
       for (let id = waiting.pop(); id !== undefined; id = waiting.pop()) {
         const request = this.#exports.get(id);
-        if (request === undefined) continue;
-        await call('export', request).catch((error: unknown) => {
-          const { code, message } = ScoriaError.from(error);
-          // The process is gone again: all of it is to be done anew. Else one volume must not keep the others away.
-          if (code === 'transport-failed') throw error;
-          this.#log.error({ accessId: request.accessId, code, error: message }, 'an access could not be published again');
-        });
+        if (request === undefined || this.#undecided.has(request.volumeId)) continue;
+        await this.#publishAgain(request, call);
       }
     };
     await Promise.all(Array.from({ length: restoreConcurrency }, worker));
   }
 
-  async #call<V extends TargetVerb>(verb: V, body: VerbRequest<V>, { signal, progress }: PluginCall): Promise<VerbReply<V>> {
+  async #publishAgain(request: VerbRequest<'export'>, call: CallTarget): Promise<void> {
+    await call('export', request).catch((error: unknown) => {
+      const { code, message } = ScoriaError.from(error);
+      // The process is gone again: all of it is to be done anew. Else one volume must not keep the others away.
+      if (code === 'transport-failed') throw error;
+      this.#log.error({ accessId: request.accessId, code, error: message }, 'an access could not be published again');
+    });
+  }
+
+  async #call<V extends TargetVerb>(
+    verb: V,
+    body: VerbRequest<V> | (() => VerbRequest<V>),
+    { signal, progress }: PluginCall,
+  ): Promise<VerbReply<V>> {
     signal.throwIfAborted();
     const call: ControlCall = { signal, progress };
     if (this.#process !== null) return this.#process.call(verb, body, call);
-    if (this.#service !== null) return this.#service.call(verb, body, { signal, progress });
+    if (this.#service !== null) return this.#service.call(verb, typeof body === 'function' ? body() : body, { signal, progress });
     throw new ScoriaError('internal', 'The iSCSI transport has no target');
   }
 }

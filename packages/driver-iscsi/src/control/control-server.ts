@@ -1,6 +1,6 @@
 import { createServer, type Server, type Socket } from 'node:net';
 import { ScoriaError, type Clock, type Log } from '@scoria/core/device';
-import type { TargetService, VerbCall } from '../target/target-service.ts';
+import { CallerGone, type TargetService, type VerbCall } from '../target/target-service.ts';
 import { LineChannel } from './line-channel.ts';
 import {
   clientMessageSchema,
@@ -107,9 +107,8 @@ export class ControlServer {
     this.#watchForOrphan();
     void channel.closed.then(() => {
       this.#channels.delete(channel);
-      // Whoever asked for a copy is gone, and will ask again from the start.
-      for (const controller of calls.values())
-        controller.abort(new ScoriaError('cancelled', 'The controller of the iSCSI target went away'));
+      // Whoever asked for a copy is gone, and will ask again from the start. A mirror goes on for who comes next.
+      for (const controller of calls.values()) controller.abort(new CallerGone());
       if (!this.#stopping) this.#watchForOrphan();
     });
   }

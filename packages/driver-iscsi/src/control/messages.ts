@@ -2,7 +2,7 @@ import { z } from 'zod';
 import { deviceLocatorSchema, errorDataSchema, ScoriaError } from '@scoria/core/device';
 
 /** Version of this protocol. A process that speaks another one is replaced. */
-export const protocolVersion = 1;
+export const protocolVersion = 2;
 
 const uuid = z.string().regex(/^[0-9a-fA-F-]{1,64}$/, 'not an id');
 
@@ -32,6 +32,11 @@ export type TargetSettings = z.infer<typeof targetSettingsSchema>;
 
 const listenAddressesSchema = z.array(z.object({ host: z.string(), port: z.number().int() }));
 
+/** The devices of a mirror. */
+const mirrorEndsSchema = z.object({ source: deviceLocatorSchema, target: deviceLocatorSchema });
+/** See {@link mirrorEndsSchema}. */
+export type MirrorEnds = z.infer<typeof mirrorEndsSchema>;
+
 /** What each verb takes and gives. */
 export const verbs = {
   /** First message of a connection. */
@@ -56,6 +61,13 @@ export const verbs = {
   hold: { request: z.object({ volumeId: uuid, ms: z.number().positive().max(3_600_000) }), reply: z.string().nullable() },
   release: { request: z.object({ token: z.string().max(64) }), reply: z.object({ held: z.boolean() }) },
   copy: { request: z.object({ volumeId: uuid, source: deviceLocatorSchema, target: deviceLocatorSchema }), reply: z.null() },
+  mirror: { request: z.object({ volumeId: uuid, source: deviceLocatorSchema, target: deviceLocatorSchema }), reply: z.null() },
+  commitMirror: { request: z.object({ volumeId: uuid }), reply: mirrorEndsSchema },
+  endMirror: {
+    request: z.object({ volumeId: uuid, keep: z.enum(['source', 'target']) }),
+    /** The devices of the mirror that there was. */
+    reply: mirrorEndsSchema.nullable(),
+  },
   stats: {
     request: z.null(),
     reply: z.array(

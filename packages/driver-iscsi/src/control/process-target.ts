@@ -25,8 +25,11 @@ export interface ProcessTargetOptions {
   readonly clock: Clock;
   readonly log: Log;
   /** Called with a fresh process, before calls go to it again: puts back what the one before had. */
-  readonly restore: (call: <V extends TargetVerb>(verb: V, body: VerbRequest<V>) => Promise<VerbReply<V>>) => Promise<void>;
+  readonly restore: (call: CallTarget) => Promise<void>;
 }
+
+/** Calls a verb of the target. */
+export type CallTarget = <V extends TargetVerb>(verb: V, body: VerbRequest<V>) => Promise<VerbReply<V>>;
 
 /** Waits, ms. */
 const startDeadline = 20_000;
@@ -70,8 +73,12 @@ export class ProcessTarget {
     this.#watch(await this.#adoptOrSpawn());
   }
 
-  /** Calls a verb; waits for the process if it is being started again. */
-  async call<V extends Verb>(verb: V, body: VerbRequest<V>, call: ControlCall = {}): Promise<VerbReply<V>> {
+  /** Calls a verb; waits for the process if it is being started again. A body given as a function is made after that. */
+  async call<V extends Verb>(
+    verb: V,
+    body: VerbRequest<V> | (() => VerbRequest<V>),
+    call: ControlCall = {},
+  ): Promise<VerbReply<V>> {
     const outage = this.#outage;
     if (outage !== null) {
       await withDeadline(
@@ -83,7 +90,7 @@ export class ProcessTarget {
       );
     }
     if (this.#client === null) throw new ScoriaError('transport-failed', 'The iSCSI target is not started');
-    return this.#client.call(verb, body, call);
+    return this.#client.call(verb, typeof body === 'function' ? body() : body, call);
   }
 
   /** Ends the target and its process; one that does not end in time is killed. */

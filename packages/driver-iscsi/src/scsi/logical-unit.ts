@@ -1,4 +1,4 @@
-import type { BlockDevice } from '@scoria/core/device';
+import type { BlockDevice, Extent } from '@scoria/core/device';
 import type { GatedWrite } from '../volume/write-gate.ts';
 import { WriteGate } from '../volume/write-gate.ts';
 import { addUnitAttention, type Nexus, type ScsiCommand } from './command.ts';
@@ -42,6 +42,23 @@ export class LogicalUnit {
     const before = this.#device;
     this.#device = device;
     return before;
+  }
+
+  /** Like `allocatedExtents` of the device; goes on with the next one when that is replaced and closed meanwhile. */
+  async *allocatedExtents(offset: number, length: number): AsyncGenerator<Extent> {
+    const end = offset + length;
+    for (let at = offset; ;) {
+      const device = this.#device;
+      try {
+        for await (const extent of device.allocatedExtents(at, end - at)) {
+          yield extent;
+          at = extent.offset + extent.length;
+        }
+        return;
+      } catch (error) {
+        if (device === this.#device) throw error;
+      }
+    }
   }
 
   /** Bytes that a CDB asks the initiator for; 0 for a command that is not known. */

@@ -112,8 +112,7 @@ interface ProvisioningRange {
 
 /** Runs of mapped and unmapped blocks from `lba` on, `room` at most. */
 async function provisioningStatus(unit: LogicalUnit, lba: number, room: number): Promise<ProvisioningRange[]> {
-  const { device } = unit;
-  const { size, blockSize } = device;
+  const { size, blockSize } = unit.device;
   const found: ProvisioningRange[] = [];
   const add = (from: number, to: number, mapped: boolean): void => {
     if (to > from && found.length < room) {
@@ -121,7 +120,7 @@ async function provisioningStatus(unit: LogicalUnit, lba: number, room: number):
     }
   };
   let at = lba * blockSize;
-  for await (const extent of device.allocatedExtents(at, size - at)) {
+  for await (const extent of unit.allocatedExtents(at, size - at)) {
     add(at, extent.offset, false);
     add(extent.offset, extent.offset + extent.length, true);
     at = extent.offset + extent.length;

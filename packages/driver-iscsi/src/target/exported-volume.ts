@@ -1,23 +1,39 @@
-import { ScoriaError, type BlockDevice, type Clock, type DeviceLocator, type DeviceOpeners } from '@scoria/core/device';
+import {
+  ScoriaError,
+  withDeadline,
+  type BlockDevice,
+  type Clock,
+  type DeviceLocator,
+  type DeviceOpeners,
+} from '@scoria/core/device';
+import type { MirrorEnds } from '../control/messages.ts';
 import { blockDeviceCommands } from '../scsi/command-set.ts';
 import { LogicalUnit } from '../scsi/logical-unit.ts';
 import { copyLive } from '../volume/live-copy.ts';
+import { Mirror } from '../volume/mirror.ts';
+import { MirroredDevice } from '../volume/mirrored-device.ts';
 import type { VerbCall } from './target-service.ts';
 
 /** What opening and holding need. */
 export interface VolumeContext {
   readonly openers: DeviceOpeners;
   readonly clock: Clock;
+  /** Called when a mirror has broken. The volume goes on with its source already. */
+  readonly onMirrorBroken: (volume: ExportedVolume, mirror: Mirror, reason: unknown) => void;
 }
+
+/** Time for writes under way to end while others are held for a change of device, ms. */
+const stillDeadline = 10_000;
 
 /** A volume of which at least one access is published: its open device and its logical unit. */
 export class ExportedVolume {
   readonly unit: LogicalUnit;
-  readonly #locator: DeviceLocator;
+  #locator: DeviceLocator;
+  /** Where the volume was before it moved; whoever has not heard of that yet means this volume. */
+  #previous: DeviceLocator | null = null;
   readonly #context: VolumeContext;
   readonly #holds = new Map<string, Disposable>();
-  /** Devices that were replaced, and that a copy may still read. */
-  readonly #retired: BlockDevice[] = [];
+  #mirror: { readonly run: Mirror; readonly ends: MirrorEnds } | null = null;
   #copies = 0;
 
   private constructor(unit: LogicalUnit, locator: DeviceLocator, context: VolumeContext) {
@@ -32,15 +48,14 @@ export class ExportedVolume {
     return new ExportedVolume(new LogicalUnit(volumeId, opened, blockDeviceCommands), device, context);
   }
 
-  /** Whether a copy or a hold still needs the device. */
+  /** Whether a copy, a hold or a mirror still needs the device. */
   get busy(): boolean {
-    return this.#copies > 0 || this.#holds.size > 0;
+    return this.#copies > 0 || this.#holds.size > 0 || this.#mirror !== null;
   }
 
-  /** Whether this is the volume that `locator` leads to. */
+  /** Whether this is the volume that `locator` leads to, before, during or after a move. */
   opens(locator: DeviceLocator): boolean {
-    const own = this.#locator;
-    return own.kind === locator.kind && own.path === locator.path && own.blockSize === locator.blockSize;
+    return [this.#locator, this.#previous, this.#mirror?.ends.target].some((own) => own && isSame(own, locator));
   }
 
   /** Makes ready for another access. A device open for reading only is opened anew for one that writes. */
@@ -49,13 +64,15 @@ export class ExportedVolume {
       throw new ScoriaError('conflict', `Volume ${this.unit.volumeId} is exported from another device, ${this.#locator.path}`);
     }
     if (readOnly || !this.unit.device.readOnly) return;
-    const writable = await openDevice(this.#context.openers, locator, false);
-    this.#retired.push(this.unit.replaceDevice(writable));
-    if (this.#copies === 0) await this.#closeRetired();
+    const writable = await openDevice(this.#context.openers, this.#locator, false);
+    await this.unit.replaceDevice(writable).close();
   }
 
   /** Learns the size anew and tells the initiators. */
   async resize(): Promise<void> {
+    if (this.#mirror !== null) {
+      throw new ScoriaError('invalid-state', `Volume ${this.unit.volumeId} is being moved; its size cannot change meanwhile`);
+    }
     const before = this.unit.device.size;
     if ((await this.unit.device.refreshSize()) !== before) this.unit.announceResize();
   }
@@ -95,17 +112,104 @@ export class ExportedVolume {
 
   /** Copies the volume as it is at one moment into `target`; see `copyLive`. */
   async copy(target: BlockDevice, { signal, progress }: VerbCall): Promise<void> {
+    const { unit } = this;
+    const source = {
+      // The device may be replaced meanwhile, by one of the same content.
+      get size(): number {
+        return unit.device.size;
+      },
+      read: (into: Uint8Array, offset: number) => unit.device.read(into, offset),
+      allocatedExtents: (offset: number, length: number) => unit.allocatedExtents(offset, length),
+    };
     this.#copies++;
     try {
-      await copyLive({ source: this.unit.device, gate: this.unit.gate, target, signal, progress });
+      await copyLive({ source, gate: unit.gate, target, signal, progress });
     } finally {
       this.#copies--;
-      if (this.#copies === 0) await this.#closeRetired();
     }
   }
 
-  async #closeRetired(): Promise<void> {
-    await Promise.all(this.#retired.splice(0).map((device) => device.close()));
+  /** Begins to mirror the volume to another device, or gives the mirror that runs between the same two. */
+  async startMirror(source: DeviceLocator, target: DeviceLocator): Promise<Mirror> {
+    const { unit } = this;
+    const running = this.#mirror;
+    if (running !== null && running.run.device.state !== 'broken') {
+      if (isSame(running.ends.source, source) && isSame(running.ends.target, target)) return running.run;
+      throw new ScoriaError('conflict', `Volume ${unit.volumeId} is being moved to ${running.ends.target.path} already`);
+    }
+    if (running !== null) await this.dropMirror(running.run, running.run.device.broken.reason);
+    if (!isSame(this.#locator, source)) {
+      throw new ScoriaError('conflict', `Volume ${unit.volumeId} lies on ${this.#locator.path}, not on ${source.path}`);
+    }
+    const opened = await openDevice(this.#context.openers, target, false);
+    try {
+      const device = new MirroredDevice(unit.device, opened);
+      // A write that does not know of the mirror would be missed by the copy.
+      await this.#whileStill(() => void unit.replaceDevice(device));
+      const run = new Mirror(device);
+      this.#mirror = { run, ends: { source, target } };
+      device.broken.addEventListener('abort', () => {
+        if (this.#mirror?.run === run) this.#context.onMirrorBroken(this, run, device.broken.reason);
+      });
+      return run;
+    } catch (error) {
+      await opened.close();
+      throw error;
+    }
+  }
+
+  /** Makes a write succeed only where both devices take it. Rejects with `transport-failed` without a whole mirror. */
+  commitMirror(): MirrorEnds {
+    if (this.#mirror === null) throw new ScoriaError('transport-failed', `Volume ${this.unit.volumeId} has no mirror to commit`);
+    this.#mirror.run.device.commit();
+    return this.#mirror.ends;
+  }
+
+  /** Goes on with one device. Returns the devices of the mirror that there was; `null` when there was none. */
+  async endMirror(keep: 'source' | 'target'): Promise<MirrorEnds | null> {
+    if (this.#mirror === null) return null;
+    const { run, ends } = this.#mirror;
+    const { device } = run;
+    if (keep === 'source') {
+      await this.dropMirror(run, new ScoriaError('cancelled', `The move of volume ${this.unit.volumeId} was given up`));
+      return ends;
+    }
+    if (device.state !== 'committed') {
+      throw new ScoriaError('invalid-state', `The mirror of volume ${this.unit.volumeId} is ${device.state}, not committed`);
+    }
+    await this.#whileStill(() => {
+      this.unit.replaceDevice(device.target);
+      this.#mirror = null;
+      this.#previous = this.#locator;
+      this.#locator = ends.target;
+    });
+    if (device.target.size !== device.size) this.unit.announceResize();
+    await device.source.close();
+    return ends;
+  }
+
+  /** Ends a mirror, whatever its state, and goes on with the source. Does nothing when it has ended. */
+  async dropMirror(run: Mirror, reason: unknown): Promise<void> {
+    if (this.#mirror?.run !== run) return;
+    // No need to hold writes: those under way through the mirror reach the source too.
+    this.unit.replaceDevice(run.device.source);
+    this.#mirror = null;
+    await run.end(reason);
+  }
+
+  /** Does `work` at a moment when no write is under way; those that come meanwhile wait. */
+  async #whileStill(work: () => void): Promise<void> {
+    const { gate, volumeId } = this.unit;
+    const key = {};
+    gate.hold(key);
+    try {
+      await withDeadline(this.#context.clock, stillDeadline, `The end of writes under way to volume ${volumeId}`, () =>
+        gate.settled(),
+      );
+      work();
+    } finally {
+      gate.release(key);
+    }
   }
 
   /** Flushes and closes the device. */
@@ -114,10 +218,15 @@ export class ExportedVolume {
     try {
       if (!this.unit.device.readOnly) await this.unit.device.flush();
     } finally {
+      const stopped = new ScoriaError('transport-failed', `Volume ${this.unit.volumeId} is not served any more`);
+      if (this.#mirror !== null) await this.dropMirror(this.#mirror.run, stopped);
       await this.unit.device.close();
     }
   }
 }
+
+const isSame = (one: DeviceLocator, other: DeviceLocator): boolean =>
+  one.kind === other.kind && one.path === other.path && one.blockSize === other.blockSize;
 
 /** Opens a locator with the opener of its kind. */
 export async function openDevice(openers: DeviceOpeners, locator: DeviceLocator, readOnly: boolean): Promise<BlockDevice> {

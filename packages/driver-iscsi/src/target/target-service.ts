@@ -3,6 +3,7 @@ import { parseRequest, type TargetVerb, type VerbReply, type VerbRequest } from 
 import type { ListenAddress } from '../protocol/listen-address.ts';
 import { Portal } from '../protocol/portal.ts';
 import { TargetRegistry, type Target } from '../protocol/target-registry.ts';
+import type { Mirror } from '../volume/mirror.ts';
 import { ExportedVolume, openDevice } from './exported-volume.ts';
 import { targetName } from './target-name.ts';
 
@@ -21,6 +22,13 @@ export interface TargetServiceOptions {
 export interface VerbCall {
   readonly signal: AbortSignal;
   progress(done: number, total: number): void;
+}
+
+/** Reason of an abort when whoever called is gone, and has not changed its mind: what can be joined goes on. */
+export class CallerGone extends ScoriaError {
+  constructor() {
+    super('transport-failed', 'The controller of the iSCSI target went away');
+  }
 }
 
 type Handlers = { readonly [V in TargetVerb]: (request: VerbRequest<V>, call: VerbCall) => Promise<VerbReply<V>> };
@@ -50,6 +58,9 @@ export class TargetService {
     hold: (request) => this.hold(request),
     release: (request) => this.release(request),
     copy: (request, call) => this.copy(request, call),
+    mirror: (request, call) => this.mirror(request, call),
+    commitMirror: (request) => this.commitMirror(request),
+    endMirror: (request) => this.endMirror(request),
     stats: () => this.stats(),
   };
 
@@ -188,6 +199,48 @@ export class TargetService {
     return null;
   }
 
+  /** Settles when both devices are the same; then they are kept so. A repeat joins. An abort by the caller ends the mirror. */
+  async mirror({ volumeId, source, target }: VerbRequest<'mirror'>, call: VerbCall): Promise<VerbReply<'mirror'>> {
+    call.signal.throwIfAborted();
+    const [volume, mirror] = await this.#inTurn(volumeId, async () => {
+      try {
+        // For writing, also where initiators only read: it may be opened by one that writes meanwhile.
+        const opened = await this.#volume(volumeId, source, false);
+        return [opened, await opened.startMirror(source, target)] as const;
+      } catch (error) {
+        await this.#closeIfUnused(volumeId);
+        throw error;
+      }
+    });
+    try {
+      await mirror.follow(call);
+    } catch (error) {
+      if (!(call.signal.reason instanceof CallerGone)) {
+        // The copying stops at once, the rest ends when it is the volume's turn.
+        mirror.device.break(error);
+        await this.#dropMirror(volume, mirror, error);
+      }
+      throw error;
+    }
+    return null;
+  }
+
+  async commitMirror({ volumeId }: VerbRequest<'commitMirror'>): Promise<VerbReply<'commitMirror'>> {
+    return this.#inTurn(volumeId, async () => {
+      const volume = this.#volumes.get(volumeId);
+      if (volume === undefined) throw new ScoriaError('transport-failed', `Volume ${volumeId} has no mirror to commit`);
+      return volume.commitMirror();
+    });
+  }
+
+  async endMirror({ volumeId, keep }: VerbRequest<'endMirror'>): Promise<VerbReply<'endMirror'>> {
+    return this.#inTurn(volumeId, async () => {
+      const ended = await this.#volumes.get(volumeId)?.endMirror(keep);
+      await this.#closeIfUnused(volumeId);
+      return ended ?? null;
+    });
+  }
+
   async stats(): Promise<VerbReply<'stats'>> {
     return Array.from(this.#volumes.values(), ({ unit }) => ({ volumeId: unit.volumeId, ...unit.statistics }));
   }
@@ -210,9 +263,34 @@ export class TargetService {
       await known.admit(device, readOnly);
       return known;
     }
-    const volume = await ExportedVolume.open(volumeId, device, readOnly, this.#options);
+    const volume = await ExportedVolume.open(volumeId, device, readOnly, {
+      openers: this.#options.openers,
+      clock: this.#options.clock,
+      onMirrorBroken: (broken, mirror, reason) => this.#mirrorBroke(broken, mirror, reason),
+    });
     this.#volumes.set(volumeId, volume);
     return volume;
+  }
+
+  #mirrorBroke(volume: ExportedVolume, mirror: Mirror, reason: unknown): void {
+    const { log } = this.#options;
+    const { volumeId } = volume.unit;
+    const { code, message } = ScoriaError.from(reason);
+    log[code === 'cancelled' ? 'info' : 'warn'](
+      { volumeId, code, error: message },
+      'a mirror broke; the volume stays where it is',
+    );
+    this.#dropMirror(volume, mirror, reason).catch((error: unknown) => {
+      log.error({ volumeId, error: ScoriaError.from(error).message }, 'the target of a broken mirror could not be closed');
+    });
+  }
+
+  /** Ends a mirror that is not wanted any more, or is broken; does nothing when it has ended. */
+  async #dropMirror(volume: ExportedVolume, mirror: Mirror, reason: unknown): Promise<void> {
+    await this.#inTurn(volume.unit.volumeId, async () => {
+      await volume.dropMirror(mirror, reason);
+      await this.#closeIfUnused(volume.unit.volumeId);
+    });
   }
 
   /** Ends an access. After a failure nobody can log in, and the call may be repeated. */
@@ -227,7 +305,7 @@ export class TargetService {
     this.#ending.delete(target.accessId);
   }
 
-  /** Closes a volume's device when no access, copy or hold needs it. */
+  /** Closes a volume's device when no access, copy, hold or mirror needs it. */
   async #closeIfUnused(volumeId: string): Promise<void> {
     const volume = this.#volumes.get(volumeId);
     if (volume === undefined || volume.busy) return;

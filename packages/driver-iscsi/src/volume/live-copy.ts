@@ -10,10 +10,13 @@ const pending = 0;
 const copying = 1;
 const done = 2;
 
+/** What is read of a volume in use. */
+export type LiveSource = Pick<BlockDevice, 'size' | 'read' | 'allocatedExtents'>;
+
 /** What a {@link copyLive} needs. */
 export interface LiveCopy {
-  /** The volume in use. */
-  readonly source: BlockDevice;
+  /** The volume in use, whichever device it is on at the time. */
+  readonly source: LiveSource;
   /** The gate that all writes to `source` pass. */
   readonly gate: WriteGate;
   readonly target: BlockDevice;
@@ -63,7 +66,7 @@ export async function copyLive({ source, gate, target, signal, progress }: LiveC
 const discardStep = 1024 * chunkSize;
 
 class ChunkMap implements CopyMap {
-  readonly #source: BlockDevice;
+  readonly #source: LiveSource;
   readonly #target: BlockDevice;
   readonly #progress: (done: number, total: number) => void;
   readonly #size: number;
@@ -74,7 +77,7 @@ class ChunkMap implements CopyMap {
   #failure: unknown;
   #failed = false;
 
-  constructor(source: BlockDevice, target: BlockDevice, progress: (done: number, total: number) => void) {
+  constructor(source: LiveSource, target: BlockDevice, progress: (done: number, total: number) => void) {
     this.#source = source;
     this.#target = target;
     this.#progress = progress;
