@@ -9,6 +9,7 @@ import {
   systemRandom,
   type AnyVolumeDriver,
   type DriverCapability,
+  type Plugin,
   type PluginSurroundings,
   type Transport,
 } from '@scoria/core';
@@ -49,6 +50,14 @@ export function guardedTransport(transport: Transport): Transport {
   const [guarded] = made.transports;
   assert(guarded, 'core made no transport');
   return guarded.transport;
+}
+
+/** Throws `invalid-configuration` with all that core finds wrong with a plug-in and its configuration. */
+export function checkPlugin(plugin: Plugin, config: unknown): void {
+  const none = definePlugin({ ...shape, kind: 'driver', create: () => noDriver });
+  if (plugin.kind === 'transport') {
+    makePlugins({ backends: { none: { plugin: none } }, transports: { tested: { plugin, config } } }, surroundings());
+  } else makePlugins({ backends: { tested: { plugin, config } } }, surroundings());
 }
 
 const refuse = () => Promise.reject(new Error('the transport suite has no driver'));

@@ -35,3 +35,5 @@ export {
   type TestVolumes,
   type TransportUnderTest,
 } from './transport/transport-under-test.ts';
+export { chaosDriver, chaosTransport } from './chaos/chaos-plugin.ts';
+export type { ChaosOptions, InjectedFault } from './chaos/fault-plan.ts';
