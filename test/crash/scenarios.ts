@@ -1,4 +1,5 @@
 import { grown, image, volumeSize } from './content.ts';
+import { reconciliationScenarios } from './reconciliation-scenarios.ts';
 import type { Outcome, Prepared, Scenario } from './scenario.ts';
 import { alice, connector, root, type Site } from './site.ts';
 
@@ -311,4 +312,5 @@ export const scenarios: readonly Scenario[] = [
     broken: 'transport.commitMirror',
     prepare: async (site) => move(site, await site.volume(10), 'migrate', 'available'),
   },
+  ...reconciliationScenarios,
 ];
