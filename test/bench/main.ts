@@ -4,7 +4,7 @@
  * built packages are measured, so `npm run bench` builds them first.
  */
 import { mkdtemp, rm, writeFile } from 'node:fs/promises';
-import { tmpdir } from 'node:os';
+import { loadavg, tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { parseArgs } from 'node:util';
 import { asMarkdown, asText, machine, type Section } from './report.ts';
@@ -18,7 +18,7 @@ const { values } = parseArgs({
 });
 const { quick, only } = values;
 
-const creation = quick ? { rounds: 2, single: 50, many: 200 } : { rounds: 5, single: 500, many: 1_500 };
+const creation = quick ? { rounds: 2, single: 50, many: 200 } : { rounds: 5, single: 200, many: 1_000 };
 const beside = quick ? creation : { rounds: 3, single: 200, many: 500 };
 const lists = quick ? { rounds: 2, pages: 20, few: 200, many: 2_000 } : { rounds: 5, pages: 100, few: 1_000, many: 100_000 };
 const targets = quick ? { rounds: 1, seconds: 1, requests: 4_000 } : { rounds: 5, seconds: 1, requests: 16_000 };
@@ -27,12 +27,17 @@ const parts: Readonly<Record<string, (directory: string) => Promise<Section | re
   1: (directory) => measureCreation(directory, creation),
   2: (directory) => measureLists(directory, { ...lists, creation: beside }),
   3: (directory) => measureMemory(directory, quick ? 1 : 3),
-  4: (directory) => measureStart(directory, quick ? 2 : 7),
+  4: (directory) => measureStart(directory, quick ? 2 : 5),
   5: (directory) => measureTargets(directory, targets),
 };
 
+function loadOfMachine(): string {
+  return (loadavg()[0] ?? 0).toFixed(1);
+}
+
 const directory = await mkdtemp(join(tmpdir(), 'scoria-bench-'));
 const begun = performance.now();
+const loadBefore = loadOfMachine();
 const sections: Section[] = [];
 console.log(`${machine()}${quick ? '\nA quick run: the figures mean little.' : ''}\n`);
 try {
@@ -46,14 +51,15 @@ try {
 } finally {
   await rm(directory, { recursive: true, force: true });
 }
-console.log(`Took ${Math.round((performance.now() - begun) / 1000)} s.`);
+const load = `Load average of the last minute: ${loadBefore} when it began (what else ran), ${loadOfMachine()} when it ended.`;
+console.log(`Took ${Math.round((performance.now() - begun) / 1000)} s. ${load}`);
 if (values.write !== undefined) {
   const page = `# Benchmarks
 
 Written by \`npm run bench -- --write docs/benchmarks.md\`. Figures are medians of rounds, with the lowest and the highest
 round beside them; other work on the machine shows in that range.
 
-Machine: ${machine()}
+Machine: ${machine()}. ${load}
 
 ${sections.map(asMarkdown).join('\n')}`;
   await writeFile(values.write, page);
