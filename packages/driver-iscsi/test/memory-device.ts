@@ -39,6 +39,7 @@ export class MemoryDevice implements BlockDevice {
   }
 
   async writeZeroes(offset: number, length: number): Promise<void> {
+    await this.delays.discard?.();
     this.calls.push(`zeroes ${offset} ${length}`);
     this.#free(offset, length);
   }
