@@ -57,6 +57,22 @@ export const configurationSchema = z.strictObject({
     )
     .default([])
     .describe('Volume types made at the first start'),
+  reconciliation: z
+    .strictObject({
+      intervalMinutes: z.number().positive().max(1440).nullable().default(5).describe('Between two runs; null: only when asked'),
+      reservationHours: z.number().positive().default(24).describe('A reservation that is not completed by then is ended'),
+      silenceHours: z.number().positive().default(24).describe('A connected attachment without a session for so long is told'),
+      endSilent: z.boolean().default(false).describe('Ends such attachments, too'),
+      garbageMinutes: z.number().min(10).default(10).describe('Least time for which an object is marked before it is removed'),
+      strangerDays: z
+        .number()
+        .min(1)
+        .nullable()
+        .default(7)
+        .describe('The same for an object that the store never knew; null: such an object is never removed'),
+    })
+    .prefault({})
+    .describe('When differences between storage and service are looked for, and what is ended by itself'),
   log: z
     .strictObject({
       level: z.enum(['debug', 'info', 'warn', 'error']).default('info'),

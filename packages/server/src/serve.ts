@@ -1,7 +1,15 @@
 import { readFile } from 'node:fs/promises';
 import { resolve } from 'node:path';
 import { fileURLToPath } from 'node:url';
-import { createBlockStorage, type BlockStorage, ScoriaError, systemClock, systemRandom } from '@scoria/core';
+import {
+  createBlockStorage,
+  defaultReconciliationSettings,
+  type BlockStorage,
+  type ReconciliationSettings,
+  ScoriaError,
+  systemClock,
+  systemRandom,
+} from '@scoria/core';
 import { createLocalIdentity, openrc, passwordInOpenrc } from '@scoria/identity-local';
 import { createSqliteStore } from '@scoria/store-sql';
 import { pino, type Logger } from 'pino';
@@ -87,6 +95,7 @@ export async function serve(options: ServeOptions): Promise<Running> {
         availabilityZone: configuration.availabilityZone,
         defaultVolumeType: configuration.defaultVolumeType,
         firstVolumeTypes: configuration.volumeTypes,
+        reconciliation: reconciliationSettings(configuration),
       },
     }).catch((error: unknown) => {
       throw source.locate(error);
@@ -165,6 +174,22 @@ function targetsOf({ transports }: ConfigurationSource['configuration']): string
   const config = transports[iscsiTransport]?.config;
   if (typeof config !== 'object' || config === null || !('listen' in config) || !Array.isArray(config.listen)) return [];
   return config.listen.map(String);
+}
+
+const minute = 60_000;
+const hour = 60 * minute;
+
+function reconciliationSettings({ reconciliation }: ConfigurationSource['configuration']): ReconciliationSettings {
+  const { intervalMinutes, reservationHours, silenceHours, endSilent, garbageMinutes, strangerDays } = reconciliation;
+  return {
+    ...defaultReconciliationSettings,
+    interval: intervalMinutes === null ? null : intervalMinutes * minute,
+    reservationLease: reservationHours * hour,
+    silence: silenceHours * hour,
+    endSilent,
+    garbageGrace: garbageMinutes * minute,
+    strangerGrace: strangerDays === null ? null : strangerDays * 24 * hour,
+  };
 }
 
 function openLog({ log }: ConfigurationSource['configuration'], directory: DataDirectory): { log: Logger; logFile: string } {
