@@ -1,4 +1,4 @@
-import { mkdtemp, readdir, rm, stat, truncate, writeFile } from 'node:fs/promises';
+import { mkdtemp, readdir, readFile, rm, stat, truncate, writeFile } from 'node:fs/promises';
 import { createServer, type Server } from 'node:net';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
@@ -198,6 +198,135 @@ describe('a target in a process of its own', () => {
     transport.abandon();
     await eventually(() => !runs(processId), 'the end of the orphan');
   });
+});
+
+describe('a mirror in a process of its own', { timeout: 20_000 }, () => {
+  const at = (name: string) => ({ ...request().device, path: join(directory, name) });
+  const mirror = (transport: IscsiTransport, changes: Partial<PluginCall> = {}) =>
+    transport.mirror(volumeId, at('volume'), at('copy'), { ...call, ...changes });
+  /** First byte of a device. */
+  const held = async (name: string) => (await readFile(join(directory, name)))[0];
+  const write = async (initiator: TestInitiator, byte: number) =>
+    (await initiator.command(cdbs.write10(0, 1), { data: Buffer.alloc(512, byte) })).status;
+  /** Makes the volume so large that copying takes a while. */
+  async function grow(): Promise<void> {
+    await writeFile(join(directory, 'volume'), Buffer.alloc(128 * mebibyte, 1));
+    await truncate(join(directory, 'copy'), 128 * mebibyte);
+  }
+  const serving = (transport: IscsiTransport) =>
+    eventually(
+      () =>
+        transport.list(call).then(
+          () => true,
+          () => false,
+        ),
+      'the restart',
+    );
+  async function kill(transport: IscsiTransport): Promise<void> {
+    process.kill(transport.processId, 'SIGKILL');
+    await Promise.all(initiators.map((initiator) => initiator.ended()));
+    await serving(transport);
+    processIds.add(transport.processId);
+  }
+
+  test('moves a volume for good: a process that is started later serves the new device', async () => {
+    const transport = await started();
+    await transport.export(request(), call);
+    const initiator = await session();
+    await mirror(transport);
+    await transport.commitMirror(volumeId, call);
+    expect(await write(initiator, 4)).toBe(0);
+    await transport.endMirror(volumeId, 'target', call);
+    expect(await write(initiator, 5)).toBe(0);
+    expect([await held('volume'), await held('copy')]).toEqual([4, 5]);
+    await transport.endMirror(volumeId, 'target', call);
+    // A request that was made before the move.
+    await transport.export(request(), call);
+    await rm(join(directory, 'volume'));
+    await kill(transport);
+    expect(await write(await session(), 6)).toBe(0);
+    expect(await held('copy')).toBe(6);
+  });
+
+  test('goes on without its controller, and is joined by the next one', async () => {
+    await grow();
+    const first = await started();
+    await first.export(request(), call);
+    const begun = Promise.withResolvers<void>();
+    const left = mirror(first, { progress: (done) => done > 0 && begun.resolve() });
+    left.catch(() => {});
+    await begun.promise;
+    first.abandon();
+    await expect(left).rejects.toMatchObject({ code: 'transport-failed' });
+    const second = await started();
+    expect(second.processId).toBe(first.processId);
+    await second.export(request(), call);
+    const progress: number[] = [];
+    await mirror(second, { progress: (done) => progress.push(done) });
+    expect(progress[0]).toBeGreaterThan(0);
+    await second.commitMirror(volumeId, call);
+    await second.endMirror(volumeId, 'target', call);
+    await kill(second);
+    expect(await write(await session(), 6)).toBe(0);
+    expect([await held('volume'), await held('copy')]).toEqual([1, 6]);
+  });
+
+  test('ends within a second when it is cancelled', async () => {
+    await grow();
+    const transport = await started();
+    await transport.export(request(), call);
+    const controller = new AbortController();
+    let cancelled = 0;
+    const cancel = (done: number) => {
+      if (done === 0 || cancelled !== 0) return;
+      cancelled = performance.now();
+      controller.abort();
+    };
+    await expect(mirror(transport, { signal: controller.signal, progress: cancel })).rejects.toMatchObject({ code: 'cancelled' });
+    expect(performance.now() - cancelled).toBeLessThan(1000);
+    await transport.endMirror(volumeId, 'source', call);
+    expect(await write(await session(), 2)).toBe(0);
+    expect([await held('volume'), await held('copy')]).toEqual([2, 1]);
+  });
+
+  test('is gone with a process that dies before the commit; the volume goes on where it was', async () => {
+    await grow();
+    const transport = await started();
+    await transport.export(request(), call);
+    const begun = Promise.withResolvers<void>();
+    const lost = mirror(transport, { progress: (done) => done > 0 && begun.resolve() });
+    lost.catch(() => {});
+    await begun.promise;
+    await kill(transport);
+    await expect(lost).rejects.toMatchObject({ code: 'transport-failed' });
+    await expect(transport.commitMirror(volumeId, call)).rejects.toMatchObject({ code: 'transport-failed' });
+    expect(await write(await session(), 2)).toBe(0);
+    await mirror(transport);
+    await transport.endMirror(volumeId, 'source', call);
+    await transport.endMirror(volumeId, 'source', call);
+  });
+
+  test.each(['target', 'source'] as const)(
+    'with a process that dies after the commit leaves the volume alone until it is said to be the %s',
+    async (keep) => {
+      const transport = await started();
+      await transport.export(request(), call);
+      const initiator = await session();
+      await mirror(transport);
+      await transport.commitMirror(volumeId, call);
+      expect(await write(initiator, 4)).toBe(0);
+      await kill(transport);
+      expect(await transport.list(call)).toEqual([]);
+      await expect(transport.export(request(), call)).rejects.toMatchObject({ code: 'transport-failed' });
+      await transport.endMirror(volumeId, keep, call);
+      const again = await session();
+      expect((await again.command(cdbs.read10(0, 1), { expect: 512 })).data[0]).toBe(4);
+      expect(await write(again, 5)).toBe(0);
+      expect([await held('volume'), await held('copy')]).toEqual(keep === 'target' ? [4, 5] : [5, 4]);
+      await transport.export(request(), call);
+      expect(await transport.list(call)).toHaveLength(1);
+    },
+  );
 });
 
 describe('the control socket', () => {
