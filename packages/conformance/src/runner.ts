@@ -1,6 +1,9 @@
 import type { Check } from './check.ts';
 
-type Declare = (name: string, body: () => Promise<void>) => unknown;
+type Declare = (name: string, body: () => Promise<void>, timeout?: number) => unknown;
+
+/** Milliseconds that a test runner gives a check, where it takes a time at all. */
+const timeout = 60_000;
 
 /** The two functions of a test runner that a suite needs; those of vitest, node:test and jest fit. */
 export interface Runner {
@@ -28,7 +31,7 @@ export function declareChecks<Bench>(name: string, runner: Runner, plan: CheckPl
           if (check.verb !== verb) continue;
           const reason = plan.skipped(check);
           const body = () => plan.run(check);
-          if (reason === undefined) test(`${check.id}: ${check.demand}`, body);
+          if (reason === undefined) test(`${check.id}: ${check.demand}`, body, timeout);
           else test.skip?.(`${check.id}: skipped, ${reason}`, body);
         }
       });

@@ -143,6 +143,16 @@ export const brokenTransports: readonly BrokenTransport[] = [
       })(log),
   },
   {
+    name: 'unexport does not look at its signal',
+    caughtBy: ['verbs-aborted'],
+    make: (log) =>
+      new (class extends LoopbackTransport {
+        override unexport(accessId: string, call: PluginCall) {
+          return super.unexport(accessId, deaf(call));
+        }
+      })(log),
+  },
+  {
     name: 'an aborted export never ends',
     caughtBy: ['access-abort-settles'],
     make: (log) =>
@@ -202,8 +212,8 @@ export const brokenTransports: readonly BrokenTransport[] = [
     caughtBy: ['secret-not-told'],
     make: (log) =>
       new (class extends LoopbackTransport {
-        override async list() {
-          return (await super.list()).map((status) => ({ ...status, request: this.exports.get(status.accessId)?.request }));
+        override async list(call: PluginCall) {
+          return (await super.list(call)).map((status) => ({ ...status, request: this.exports.get(status.accessId)?.request }));
         }
       })(log),
   },
@@ -234,9 +244,9 @@ export const brokenTransports: readonly BrokenTransport[] = [
     caughtBy: ['resize-unknown'],
     make: (log) =>
       new (class extends LoopbackTransport {
-        override async resize(volumeId: string) {
+        override async resize(volumeId: string, call: PluginCall) {
           if (!this.units.has(volumeId)) throw new ScoriaError('not-found', 'not exported');
-          await super.resize(volumeId);
+          await super.resize(volumeId, call);
         }
       })(log),
   },
@@ -253,8 +263,8 @@ export const brokenTransports: readonly BrokenTransport[] = [
     caughtBy: ['hold-unknown'],
     make: (log) =>
       new (class extends LoopbackTransport {
-        override async hold(volumeId: string, ms: number) {
-          return (await super.hold(volumeId, ms)) ?? systemRandom.uuid();
+        override async hold(volumeId: string, ms: number, call: PluginCall) {
+          return (await super.hold(volumeId, ms, call)) ?? systemRandom.uuid();
         }
       })(log),
   },
@@ -263,8 +273,8 @@ export const brokenTransports: readonly BrokenTransport[] = [
     caughtBy: ['release-once', 'hold-ends'],
     make: (log) =>
       new (class extends LoopbackTransport {
-        override async release(token: string) {
-          await super.release(token);
+        override async release(token: string, call: PluginCall) {
+          await super.release(token, call);
           return { held: true };
         }
       })(log),
@@ -274,9 +284,9 @@ export const brokenTransports: readonly BrokenTransport[] = [
     caughtBy: ['hold-holds'],
     make: (log) =>
       new (class extends LoopbackTransport {
-        override async hold(volumeId: string, ms: number) {
-          const token = await super.hold(volumeId, ms);
-          if (token !== null) await super.release(token);
+        override async hold(volumeId: string, ms: number, call: PluginCall) {
+          const token = await super.hold(volumeId, ms, call);
+          if (token !== null) await super.release(token, call);
           return token;
         }
         override async release() {
@@ -289,9 +299,9 @@ export const brokenTransports: readonly BrokenTransport[] = [
     caughtBy: ['hold-apart', 'hold-one-volume'],
     make: (log) =>
       new (class extends LoopbackTransport {
-        override async hold(volumeId: string, ms: number) {
+        override async hold(volumeId: string, ms: number, call: PluginCall) {
           let token: string | null = null;
-          for (const id of this.units.keys()) token = await super.hold(id, ms);
+          for (const id of this.units.keys()) token = await super.hold(id, ms, call);
           return this.units.has(volumeId) ? token : null;
         }
       })(log),
@@ -390,8 +400,8 @@ export const brokenTransports: readonly BrokenTransport[] = [
     caughtBy: ['stats-volumes'],
     make: (log) =>
       new (class extends LoopbackTransport {
-        override async stats() {
-          const units = await super.stats();
+        override async stats(call: PluginCall) {
+          const units = await super.stats(call);
           return Array.from(this.exports.values(), ({ request }) => request.volumeId).flatMap((volumeId) =>
             units.filter((unit) => unit.volumeId === volumeId),
           );
@@ -403,8 +413,14 @@ export const brokenTransports: readonly BrokenTransport[] = [
     caughtBy: ['stats-count'],
     make: (log) =>
       new (class extends LoopbackTransport {
-        override async stats() {
-          return (await super.stats()).map(({ volumeId }) => ({ volumeId, readBytes: 0, writtenBytes: 0, reads: 0, writes: 0 }));
+        override async stats(call: PluginCall) {
+          return (await super.stats(call)).map(({ volumeId }) => ({
+            volumeId,
+            readBytes: 0,
+            writtenBytes: 0,
+            reads: 0,
+            writes: 0,
+          }));
         }
       })(log),
   },
@@ -413,8 +429,8 @@ export const brokenTransports: readonly BrokenTransport[] = [
     caughtBy: ['session-listed'],
     make: (log) =>
       new (class extends LoopbackTransport {
-        override async list() {
-          return (await super.list()).map((status) => ({ ...status, sessions: [] }));
+        override async list(call: PluginCall) {
+          return (await super.list(call)).map((status) => ({ ...status, sessions: [] }));
         }
       })(log),
   },
@@ -514,8 +530,8 @@ export const brokenTransports: readonly BrokenTransport[] = [
     caughtBy: ['hold-ends'],
     make: (log) =>
       new (class extends LoopbackTransport {
-        override hold(volumeId: string) {
-          return super.hold(volumeId, 60_000);
+        override hold(volumeId: string, _ms: number, call: PluginCall) {
+          return super.hold(volumeId, 60_000, call);
         }
       })(log),
   },

@@ -52,21 +52,25 @@ export class LoopbackTransport implements Transport {
     if (!this.exports.has(request.accessId)) this.exports.set(request.accessId, { request, sessions: new Set() });
   }
 
-  async unexport(accessId: string, _call: PluginCall): Promise<void> {
+  async unexport(accessId: string, call: PluginCall): Promise<void> {
+    call.signal.throwIfAborted();
     await this.end(accessId);
   }
 
-  async list(): Promise<readonly ExportStatus[]> {
+  async list(call: PluginCall): Promise<readonly ExportStatus[]> {
+    call.signal.throwIfAborted();
     return Array.from(this.exports.values(), ({ request: { accessId, volumeId, readOnly }, sessions }) => {
       return { accessId, volumeId, readOnly, sessions: Array.from(sessions, () => 'client') };
     });
   }
 
-  async resize(volumeId: string): Promise<void> {
+  async resize(volumeId: string, call: PluginCall): Promise<void> {
+    call.signal.throwIfAborted();
     await this.units.get(volumeId)?.device.refreshSize();
   }
 
-  async hold(volumeId: string, ms: number): Promise<string | null> {
+  async hold(volumeId: string, ms: number, call: PluginCall): Promise<string | null> {
+    call.signal.throwIfAborted();
     const unit = this.units.get(volumeId);
     if (!unit) return null;
     const { promise: ended, resolve: end } = Promise.withResolvers<void>();
@@ -81,7 +85,8 @@ export class LoopbackTransport implements Transport {
     return token;
   }
 
-  async release(token: string): Promise<{ readonly held: boolean }> {
+  async release(token: string, call: PluginCall): Promise<{ readonly held: boolean }> {
+    call.signal.throwIfAborted();
     for (const unit of this.units.values()) {
       if (unit.hold?.token !== token) continue;
       unit.hold.end();
@@ -97,11 +102,11 @@ export class LoopbackTransport implements Transport {
     const to = await openPathDevice(target, { readOnly: false });
     try {
       const unit = await this.use(volumeId, source, user);
-      const token = await this.hold(volumeId, 60_000);
+      const token = await this.hold(volumeId, 60_000, call);
       try {
         await copyDevice(unit.device, to, call);
       } finally {
-        if (token !== null) await this.release(token);
+        if (token !== null) await this.release(token, { ...call, signal: new AbortController().signal });
         await this.letGo(volumeId, user);
       }
     } finally {
@@ -113,7 +118,8 @@ export class LoopbackTransport implements Transport {
     return { driverVolumeType: 'loopback', data: { accessId, volumeId, secret } };
   }
 
-  async stats(): Promise<readonly ExportStats[]> {
+  async stats(call: PluginCall): Promise<readonly ExportStats[]> {
+    call.signal.throwIfAborted();
     return Array.from(this.units, ([volumeId, unit]) => ({ volumeId, ...unit.stats }));
   }
 

@@ -1,8 +1,10 @@
 import { mkdtemp, readFile, rm, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
+import { MemoryObject } from '@scoria/driver-memory';
 import { afterEach, beforeEach, expect, test } from 'vitest';
 import { runProgram } from '../src/program/run-program.ts';
+import fixture, { backend } from './fixtures/memory-plugin.ts';
 
 const plugin = join(import.meta.dirname, 'fixtures/memory-plugin.ts');
 let directory: string;
@@ -30,10 +32,9 @@ test(
     expect(out).toMatch(/\d+ passed, 0 failed, 0 skipped\nsha256 [0-9a-f]{64}\n$/);
     expect(status).toBe(0);
     const report: unknown = JSON.parse(await readFile(join(directory, 'report/report.json'), 'utf8'));
-    expect(report).toMatchObject({ suite: 'driver', name: '@scoria/driver-memory', failed: 0 });
+    expect(report).toMatchObject({ suite: 'driver', name: fixture.name, failed: 0 });
     expect(await readFile(join(directory, 'report/report.html'), 'utf8')).toContain('<!doctype html>');
     expect(await readFile(join(directory, 'report/report.txt'), 'utf8')).toContain('ok    create-zeroes');
-    const { backend } = await import('./fixtures/memory-plugin.ts');
     expect([...backend.objects.keys()]).toEqual([]);
   },
 );
@@ -48,6 +49,7 @@ test('what cannot be run ends with status 2 and says why', async () => {
     [['--plugin', plugin, '--installation', 'mine'], '--installation is not a lower-case UUID'],
     [['--plugin', plugin, '--soon', '-1'], '--soon'],
     [['--plugin', './absent.mjs'], 'absent.mjs'],
+    [['--plugin', '@acme/absent'], 'Package @acme/absent is not installed'],
     [['--plugin', './none.mjs'], './none.mjs does not export a plug-in'],
     [['--plugin', plugin, '--config', 'config.json'], 'config.json is not JSON'],
     [['--plugin', plugin, '--config', 'extra.json'], 'Unrecognized key: "size"'],
@@ -59,8 +61,6 @@ test('what cannot be run ends with status 2 and says why', async () => {
 });
 
 test('a backend that holds something is refused, and left alone', async () => {
-  const { backend } = await import('./fixtures/memory-plugin.ts');
-  const { MemoryObject } = await import('@scoria/driver-memory');
   const [pool] = backend.pools.values();
   if (!pool) throw new Error('the backend has no pool');
   backend.objects.set('precious', new MemoryObject({ kind: 'volume', placementId: 'precious', size: 512 }, pool));
@@ -79,4 +79,11 @@ test('help is told on the standard output', async () => {
   const { status, out } = await run('--help');
   expect(status).toBe(0);
   expect(out).toContain('Usage: scoria-conformance --plugin NAME');
+});
+
+test('the program that the package names is built from a source that can be executed', async () => {
+  const source = await readFile(new URL('../src/main.ts', import.meta.url), 'utf8');
+  const manifest = await readFile(new URL('../package.json', import.meta.url), 'utf8');
+  expect(JSON.parse(manifest)).toMatchObject({ bin: { 'scoria-conformance': './dist/main.js' } });
+  expect(source.split('\n')[0]).toBe('#!/usr/bin/env node');
 });

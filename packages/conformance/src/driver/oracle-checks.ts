@@ -45,7 +45,7 @@ export const oracleChecks: DriverChecks = {
       await bench.using(volume, (device) => writePattern(device, 1, 0, volumeSize));
       const snapshot = await bench.snapshot(volume);
       await bench.driver.deleteSnapshot(snapshot, plainCall);
-      for (let count = 0; count < 3; count++) {
+      for (let count = 0; count < 2; count++) {
         const fresh = await bench.volume();
         await bench.using(fresh, (device) => assertPattern(device, 0, 0, volumeSize, 'a volume made after a delete'));
       }

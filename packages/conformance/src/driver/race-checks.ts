@@ -27,7 +27,7 @@ export const raceChecks: DriverChecks = {
     demand: 'creates and deletes of one id at the same time leave all of it or nothing',
     run: async (bench) => {
       const [request, guarded] = [bench.request(MiB), bench.guarded()];
-      for (let round = 0; round < 4; round++) {
+      for (let round = 0; round < 3; round++) {
         await Promise.all([
           guarded.create(request, plainCall),
           guarded.delete(request, plainCall),

@@ -107,24 +107,24 @@ export const recoveryChecks: DriverChecks = {
     contract: 'leaves nothing half-made that a repeat would trip over.',
     demand: 'what was under way at a restart can be repeated by the new driver',
     run: async (bench) => {
-      const source = await bench.volume();
-      await bench.using(source, (device) => writePattern(device, 1, 0, volumeSize));
+      const source = await bench.volume(MiB);
+      await bench.using(source, (device) => writePattern(device, 1, 0, MiB));
       for (const turns of [0, 1, 3]) {
-        const request = bench.request();
+        const request = bench.request(MiB);
         await bench.interrupt((call) => bench.driver.create(request, call), turns);
         await bench.restart();
         const volume = recorded(request, await bench.driver.create(request, plainCall));
         await bench.using(volume, (device) => assertPattern(device, 0, 0, volume.size, 'the volume'));
 
-        const wanted = bench.request();
+        const wanted = bench.request(MiB);
         await bench.interrupt((call) => bench.driver.createSnapshot(wanted, source, call), turns);
         await bench.restart();
         const snapshot = await bench.filled(wanted, await bench.driver.createSnapshot(wanted, source, plainCall), source);
-        await bench.using(snapshot, (device) => assertPattern(device, 1, 0, volumeSize, 'the snapshot'));
+        await bench.using(snapshot, (device) => assertPattern(device, 1, 0, MiB, 'the snapshot'));
 
-        await bench.interrupt((call) => bench.driver.extend(volume, 2 * volumeSize, call), turns);
+        await bench.interrupt((call) => bench.driver.extend(volume, 2 * MiB, call), turns);
         await bench.restart();
-        const { size } = await bench.driver.extend(volume, 2 * volumeSize, plainCall);
+        const { size } = await bench.driver.extend(volume, 2 * MiB, plainCall);
         await bench.using(volume, (device) => assertPattern(device, 0, 0, size, 'the extended volume'));
 
         await bench.interrupt((call) => bench.driver.deleteSnapshot(snapshot, call), turns);

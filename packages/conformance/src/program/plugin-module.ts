@@ -50,7 +50,11 @@ export async function readConfig(file: string): Promise<unknown> {
 
 function fileOf(name: string, directory: string): string {
   if (name.startsWith('.') || isAbsolute(name)) return resolve(directory, name);
-  return createRequire(join(directory, 'package.json')).resolve(name);
+  try {
+    return createRequire(join(directory, 'package.json')).resolve(name);
+  } catch (error) {
+    throw new Error(`Package ${name} is not installed where the program was started`, { cause: error });
+  }
 }
 
 async function defaultExport(file: string): Promise<unknown> {

@@ -89,6 +89,27 @@ export const accessChecks: TransportChecks = {
     },
   },
 
+  'verbs-aborted': {
+    verb: 'unexport',
+    contract: 'Aborts when the work is cancelled or out of time; the callee stops soon',
+    demand: 'no verb that is aborted before it begins does anything',
+    run: async (bench) => {
+      const { transport } = bench;
+      const { accessId, volumeId } = await bench.export();
+      const aborted = { ...plainCall, signal: AbortSignal.abort(new Error('aborted by the conformance suite')) };
+      const token = await transport.hold(volumeId, 30_000, plainCall);
+      assert(token);
+      await assert.rejects(transport.unexport(accessId, aborted), 'unexport');
+      await assert.rejects(transport.release(token, aborted), 'release');
+      await assert.rejects(transport.hold(volumeId, 30_000, aborted), 'hold');
+      await assert.rejects(transport.resize(volumeId, aborted), 'resize');
+      await assert.rejects(transport.list(aborted), 'list');
+      await assert.rejects(transport.stats(aborted), 'stats');
+      assert.equal((await bench.list()).length, 1);
+      assert.deepEqual(await transport.release(token, plainCall), { held: true });
+    },
+  },
+
   'access-abort-settles': {
     verb: 'export',
     contract: 'the callee stops soon and leaves nothing half-made that a repeat would trip over.',
