@@ -43,6 +43,10 @@ describe('the reconciler', () => {
   let script: Script;
   /** Number of objects after which a listing of `old` breaks off. */
   let breaksAfter: number | null;
+  /** What `old` says that it is, when it does not tell the truth. */
+  let claims: string | null;
+  /** Placements that listings of `old` leave out. */
+  const hidden = new Set<string>();
 
   async function start(settings: Partial<ReconciliationSettings> = {}) {
     arrays = {
@@ -58,11 +62,14 @@ describe('the reconciler', () => {
         async function* list(call: Parameters<typeof driver.list>[0]) {
           let count = 0;
           for await (const object of driver.list(call)) {
+            if (name === 'old' && hidden.has(object.placementId)) continue;
             if (name === 'old' && breaksAfter !== null && count++ >= breaksAfter) throw new Error('connection lost');
             yield object;
           }
         }
-        return { ...driver, list };
+        const check: typeof driver.check = async (call) =>
+          name === 'old' && claims !== null ? { backendId: claims } : driver.check(call);
+        return { ...driver, list, check };
       };
       return { ...plugin, create };
     };
@@ -90,6 +97,8 @@ describe('the reconciler', () => {
     clock = new MovedClock();
     script = () => {};
     breaksAfter = null;
+    claims = null;
+    hidden.clear();
     await start();
   });
   afterEach(() => storage.stop());
@@ -194,7 +203,7 @@ describe('the reconciler', () => {
       expect(arrays.old.objects.has(garbage)).toBe(true);
     });
 
-    it('is left alone when the backend belongs to another installation, or has become another one', async () => {
+    it('is left alone when the backend belongs to another installation', async () => {
       await leaveBehind(arrays.old);
       await runs(2, hour);
       const { installationId } = arrays.old;
@@ -205,6 +214,15 @@ describe('the reconciler', () => {
       arrays.old.installationId = installationId;
       await run();
       expect(arrays.old.objects.size).toBe(0);
+    });
+
+    it('is left alone when the backend has become another one', async () => {
+      await leaveBehind(arrays.old);
+      await runs(2, hour);
+      claims = systemRandom.uuid();
+      await runs(4, hour);
+      expect(arrays.old.objects.size).toBe(1);
+      expect((await kinds()).toSorted()).toEqual(['unknown-object marked', 'unlisted-backend open']);
     });
 
     it('is not removed while an operation runs that began before it was seen', async () => {
@@ -251,6 +269,13 @@ describe('the reconciler', () => {
       },
     ]);
     expect(await storage.volumes.get(alice, id)).toMatchObject({ status: 'available' });
+  });
+
+  it('does not take an object for gone that a listing only left out', async () => {
+    await volume();
+    for (const id of arrays.old.objects.keys()) hidden.add(id);
+    await runs(3, hour);
+    expect(await kinds()).toEqual([]);
   });
 
   it('removes the copy that a move could not remove, and lets go of its mirror first', async () => {

@@ -14,7 +14,7 @@ import {
 import { sql } from 'kysely';
 import { z } from 'zod';
 import { json, nullable, number, text, word } from './column.ts';
-import { equals, isOneOf, removeRows, selectEntities, type Session } from './session.ts';
+import { equals, isOneOf, removeRows, selectEntities, updateEntities, type Session } from './session.ts';
 import { defineTable } from './table.ts';
 
 /** Table `findings`. */
@@ -91,6 +91,11 @@ export class SqlReconciliation implements ReconciliationRepository {
   async write(finding: Finding): Promise<void> {
     const assignments = sql.join(findingTable.assignments(finding));
     await sql`${findingTable.insertion(finding)} on conflict (id) do update set ${assignments}`.execute(this.#session.db);
+  }
+
+  async endUnseen(since: number, now: number): Promise<void> {
+    const conditions = [sql`ended_at is null`, sql`last_seen_at < ${since}`];
+    await updateEntities(this.#session, findingTable, { state: 'gone', endedAt: now }, conditions);
   }
 
   async removeEndedBefore(time: number): Promise<void> {

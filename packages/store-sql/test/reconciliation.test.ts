@@ -43,6 +43,12 @@ test('findings are replaced by their id, and found by scope while they last', as
   expect(await reconciliation.list({ subjectId: 'object-2', states: ['watched'] }, 10)).toEqual([later]);
   expect(await reconciliation.count(['open', 'marked'])).toBe(1);
 
+  await store.transaction((r) => r.reconciliation.endUnseen(100, 500));
+  expect(await reconciliation.live('backend/backend-1')).toHaveLength(2);
+  await store.transaction((r) => r.reconciliation.endUnseen(101, 500));
+  expect((await reconciliation.live('backend/backend-1')).map(({ id }) => id)).toEqual(['finding-1']);
+  await store.transaction((r) => r.reconciliation.write(later));
+
   await store.transaction((r) => r.reconciliation.write(finding({ state: 'gone', endedAt: 400 })));
   expect(await reconciliation.live('backend/backend-1')).toEqual([later]);
   await store.transaction((r) => r.reconciliation.removeEndedBefore(400));

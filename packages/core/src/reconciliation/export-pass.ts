@@ -21,10 +21,9 @@ export interface NamedTransport {
 export async function observeExports(
   tools: PassTools,
   { name, transport }: NamedTransport,
-  host: string,
+  scope: string,
   signal: AbortSignal,
 ): Promise<PassView> {
-  const scope = `transport/${host}/${name}`;
   try {
     const audit = await tools.audits.transport(tools.context, name, signal);
     const attachments = await allAttachments(tools.store);
@@ -55,7 +54,7 @@ export async function observeExports(
       kind: 'unlisted-transport',
       subjectKind: 'transport',
       subjectId: name,
-      evidence: { host, code, message },
+      evidence: { code, message },
       command: null,
     };
     return { views: [{ scope: `${scope}/listing`, observations: [observation] }], failure: message };

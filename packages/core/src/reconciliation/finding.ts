@@ -129,6 +129,8 @@ export interface ReconciliationRepository {
   count(states: readonly FindingState[]): Promise<number>;
   /** Inserts or replaces. */
   write(finding: Finding): Promise<void>;
+  /** Ends findings that nobody has looked after since a time: their backend or host is not in use any more. */
+  endUnseen(since: number, now: number): Promise<void>;
   /** Forgets findings that ended before a time. */
   removeEndedBefore(time: number): Promise<void>;
   writeRun(run: ReconciliationRun): Promise<void>;

@@ -175,6 +175,7 @@ export class Reconciler {
     if (!dryRun) {
       await this.#store.transaction(async (repositories) => {
         await repositories.reconciliation.writeRun(run);
+        await repositories.reconciliation.endUnseen(startedAt - findingsKept, run.endedAt);
         await repositories.reconciliation.removeEndedBefore(startedAt - findingsKept);
         await repositories.placements.forgetRemoved(startedAt, startedAt - findingsKept);
       });
@@ -183,18 +184,26 @@ export class Reconciler {
   }
 
   #passes(): Pass[] {
-    const { host } = this.#settings;
     return [
       ...this.#backends.servedIds().map((id) => ({
         name: `backend/${id}`,
         observe: (tools: PassTools, signal: AbortSignal) => observeBackend(tools, id, signal),
       })),
-      ...(this.#serving ? this.#plugins.transports : []).map((transport) => ({
-        name: `transport/${host}/${transport.name}`,
-        observe: (tools: PassTools, signal: AbortSignal) => observeExports(tools, transport, host, signal),
-      })),
+      ...(this.#serving ? this.#plugins.transports : []).map((transport) => {
+        const name = this.#scopeOf(transport);
+        return {
+          name,
+          observe: (tools: PassTools, signal: AbortSignal) => observeExports(tools, transport, name, signal),
+        };
+      }),
       { name: 'catalogue', observe: observeCatalogue },
     ];
+  }
+
+  /** Another process of this host may have a transport of this name, for other backends. */
+  #scopeOf({ name, transport }: Plugins['transports'][number]): string {
+    const backends = this.#plugins.backends.filter((backend) => backend.transport === transport).map((backend) => backend.name);
+    return `transport/${this.#settings.host}/${name}/${backends.toSorted().join('+')}`;
   }
 
   async #pass(pass: Pass, dryRun: boolean): Promise<{ readonly result: PassResult; readonly found: readonly Finding[] }> {
