@@ -133,6 +133,15 @@ test('the documented driver passes the conformance suite', async () => {
   expect(Number(/^# pass (\d+)$/m.exec(output)?.[1])).toBeGreaterThan(20);
 });
 
+test('the program of the suite finds the driver by its name and reports on it', async () => {
+  await put('conformance.json', '{ "directory": "volumes" }');
+  const named = ['--plugin', 'acme-directory-driver', '--config', 'conformance.json'];
+  const { code, output } = await run('scoria-conformance', ...named, '--report', 'report');
+  expect(code, output).toBe(0);
+  const report: unknown = JSON.parse(await readFile(join(project, 'report/report.json'), 'utf8'));
+  expect(JSON.stringify(report)).toContain('acme-directory-driver');
+});
+
 describe('the installed program', () => {
   test('places volumes with an out-of-tree driver, filter and weigher', async () => {
     const service = await InstalledService.start(project, 'scoria.yaml');
