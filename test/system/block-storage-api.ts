@@ -79,8 +79,10 @@ export class BlockStorageApi {
   readonly projectId: string;
   readonly #url: string;
   readonly #token: string;
+  readonly #patience: number;
 
-  private constructor(url: string, token: string, projectId: string) {
+  private constructor(url: string, token: string, projectId: string, patience = 20_000) {
+    this.#patience = patience;
     this.#url = url;
     this.#token = token;
     this.projectId = projectId;
@@ -103,6 +105,11 @@ export class BlockStorageApi {
     if (response.status !== 201 || token === null) throw new Error(`Login as ${user} was answered with ${response.status}`);
     const body = z.object({ token: z.looseObject({ project: z.looseObject({ id: z.string() }) }) }).parse(await response.json());
     return new BlockStorageApi(url, token, body.token.project.id);
+  }
+
+  /** The same caller, who waits at most so many milliseconds for a status. */
+  withPatience(ms: number): BlockStorageApi {
+    return new BlockStorageApi(this.#url, this.#token, this.projectId, ms);
   }
 
   /** Sends a request to a path of the service; `/volumes` and the like are below `/v3/PROJECT`. */
@@ -161,10 +168,14 @@ export class BlockStorageApi {
   /** Waits until a volume has a status. Fails at once when it has gone to an error. */
   async volumeIs(id: string, status: string): Promise<VolumeBody> {
     const settled = (found: string) => found === status || found.startsWith('error');
-    const volume = await until(`volume ${id} ${status}`, async () => {
-      const found = await this.volume(id);
-      return settled(found.status) ? found : undefined;
-    });
+    const volume = await until(
+      `volume ${id} ${status}`,
+      async () => {
+        const found = await this.volume(id);
+        return settled(found.status) ? found : undefined;
+      },
+      this.#patience,
+    );
     if (volume.status !== status) throw new Error(`Volume ${id} is in status ${volume.status}, not ${status}`);
     return volume;
   }
@@ -189,12 +200,16 @@ export class BlockStorageApi {
   async newSnapshot(volumeId: string): Promise<string> {
     const { body } = await this.call(202, 'POST', '/snapshots', { snapshot: { volume_id: volumeId, force: true } });
     const { id } = z.object({ snapshot: snapshotSchema }).parse(body).snapshot;
-    await until(`snapshot ${id} available`, async () => {
-      const answer = await this.call(200, 'GET', `/snapshots/${id}`);
-      const { status } = z.object({ snapshot: snapshotSchema }).parse(answer.body).snapshot;
-      if (status.startsWith('error')) return status;
-      return status === 'available' ? status : undefined;
-    }).then((status) => {
+    await until(
+      `snapshot ${id} available`,
+      async () => {
+        const answer = await this.call(200, 'GET', `/snapshots/${id}`);
+        const { status } = z.object({ snapshot: snapshotSchema }).parse(answer.body).snapshot;
+        if (status.startsWith('error')) return status;
+        return status === 'available' ? status : undefined;
+      },
+      this.#patience,
+    ).then((status) => {
       if (status !== 'available') throw new Error(`Snapshot ${id} is in status ${status}`);
     });
     return id;

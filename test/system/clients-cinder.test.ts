@@ -30,7 +30,7 @@ async function snapshotIs(api: BlockStorageApi, id: string, status: string): Pro
   );
 }
 
-describe.concurrent('cinder', () => {
+describe.concurrent('cinder', { timeout: 240_000 }, () => {
   test('goes through the life of a volume', async () => {
     const api = await apiOf(alice);
     const created = await alice.cinder('create', '--poll', '--name', 'data', '--metadata', 'tier=gold', '--', '1');

@@ -17,7 +17,7 @@ beforeAll(async () => {
 });
 afterAll(() => service.end());
 
-describe.concurrent('openstack', () => {
+describe.concurrent('openstack', { timeout: 240_000 }, () => {
   test('goes through the life of a volume', async () => {
     const api = await service.login(dora.caller);
     const created = await dora.show(

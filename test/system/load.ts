@@ -39,17 +39,15 @@ export class FlushedWriter {
 
   /** Reads everything back and returns the offsets of blocks that hold something else than what was flushed. */
   async lost(connection: Connection): Promise<number[]> {
-    const certain = [...this.#flushed].filter(([offset]) => !this.#unanswered.has(offset));
-    const { stdout } = await qemuIo(connection, ...certain.map(([offset, byte]) => `read -P ${byte} ${offset} ${block}`));
-    const lost = [...stdout.matchAll(/Pattern verification failed at offset (\d+)/g)].map((match) => Number(match[1]));
-    const read = stdout.match(/^read /gm)?.length ?? 0;
-    if (read + lost.length < certain.length) throw new Error(`Of ${certain.length} blocks ${read} could be read: ${stdout}`);
-    for (const [offset, bytes] of this.#unanswered) {
-      const possible = [...bytes, this.#flushed.get(offset) ?? 0];
-      const reads = await Promise.all(possible.map((byte) => qemuIo(connection, `read -P ${byte} ${offset} ${block}`)));
-      if (reads.every((each) => each.stdout.includes('Pattern verification failed'))) lost.push(offset);
-    }
-    return lost;
+    const possible = new Map([...this.#flushed].map(([offset, byte]) => [offset, new Set([byte])]));
+    for (const [offset, bytes] of this.#unanswered) possible.set(offset, new Set([...bytes, ...(possible.get(offset) ?? [0])]));
+    const reads = [...possible].flatMap(([offset, bytes]) => [...bytes].map((byte) => `read -P ${byte} ${offset} ${block}`));
+    const { stdout } = await qemuIo(connection, ...reads);
+    const answers = stdout.match(/^read /gm)?.length ?? 0;
+    if (answers !== reads.length) throw new Error(`Of ${reads.length} reads ${answers} were answered: ${stdout}`);
+    const failures = [...stdout.matchAll(/Pattern verification failed at offset (\d+)/g)].map((match) => Number(match[1]));
+    const lost = [...possible].filter(([offset, bytes]) => failures.filter((each) => each === offset).length === bytes.size);
+    return lost.map(([offset]) => offset);
   }
 }
 
@@ -61,7 +59,8 @@ export class ApiLoad {
   answered = 0;
 
   constructor(api: BlockStorageApi, source: string) {
-    this.#api = api;
+    // A volume may hang on work of a dead process for as long as that one's lease lasts; others are made meanwhile.
+    this.#api = api.withPatience(3_000);
     this.#source = source;
   }
 
