@@ -68,6 +68,33 @@ test('faults befall only the verbs that were named', async () => {
   await driver.locate(wanted, call);
 });
 
+test('whoever repeats until it succeeds gets what a sound driver gives', async () => {
+  const { backend, driver } = await driverWith({
+    seed: 3,
+    failures: 0.4,
+    lostReplies: 0.4,
+    verbs: ['create', 'extend', 'delete'],
+  });
+  const untilDone = async <T>(verb: () => Promise<T>): Promise<T> => {
+    for (let tries = 0; tries < 100; tries++) {
+      try {
+        return await verb();
+      } catch (error) {
+        expect(error).toMatchObject({ code: 'backend-unavailable' });
+      }
+    }
+    throw new Error('a hundred tries were not enough');
+  };
+  const [kept, dropped] = [request(), request()];
+  const made = await untilDone(() => driver.create(kept, call));
+  await untilDone(() => driver.create(dropped, call));
+  expect((await untilDone(() => driver.extend({ ...kept, ...made }, 8192, call))).size).toBe(8192);
+  await untilDone(() => driver.delete(dropped, call));
+  expect(Array.from(backend.objects.values(), ({ placementId, size }) => ({ placementId, size }))).toEqual([
+    { placementId: kept.placementId, size: 8192 },
+  ]);
+});
+
 test('a list fails before its first item, or after its last', async () => {
   const list = async (options: ChaosOptions) => {
     const { driver } = await driverWith({ ...options, verbs: ['list'] });

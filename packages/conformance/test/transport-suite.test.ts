@@ -1,6 +1,7 @@
 import { fileVolumes, RecordingLog, runTransportConformance, transportChecks, transportConformance } from '@scoria/conformance';
 import type { Log } from '@scoria/core';
 import { describe, expect, test } from 'vitest';
+import { brokenSessions } from './broken-sessions.ts';
 import { brokenTransports } from './broken-transports.ts';
 import { CollectingRunner } from './collecting-runner.ts';
 import { LoopbackTransport } from './loopback-transport.ts';
@@ -19,9 +20,10 @@ function subjectOf(make: (log: Log) => LoopbackTransport) {
 
 transportConformance({ describe, test, ...subjectOf((log) => new LoopbackTransport(log)) });
 
+const broken = [...brokenTransports, ...brokenSessions];
 const lineOf = (id: string) => transportChecks.find((check) => check.id === id)?.contract;
 
-test.each(brokenTransports.map((each) => [each.name, lineOf(each.caughtBy[0]), each] as const))(
+test.each(broken.map((each) => [each.name, lineOf(each.caughtBy[0]), each] as const))(
   '%s: breaks "%s" and is caught',
   async (_name, _line, each) => {
     const runner = new CollectingRunner();
@@ -31,9 +33,9 @@ test.each(brokenTransports.map((each) => [each.name, lineOf(each.caughtBy[0]), e
 );
 
 test('every check is failed by a broken transport', () => {
-  const caught = new Set(brokenTransports.flatMap(({ caughtBy }) => caughtBy));
+  const caught = new Set(broken.flatMap(({ caughtBy }) => caughtBy));
   expect(transportChecks.map(({ id }) => id).filter((id) => !caught.has(id))).toEqual([]);
-  expect(new Set(brokenTransports.map(({ name }) => name)).size).toBe(brokenTransports.length);
+  expect(new Set(broken.map(({ name }) => name)).size).toBe(broken.length);
 });
 
 test('without a client the checks that need one are skipped, with the reason', async () => {
