@@ -1,7 +1,7 @@
 import { readFile } from 'node:fs/promises';
 import { dirname, resolve } from 'node:path';
 import { type ConfigurationFault, ConfigurationFaults, ScoriaError, zodFaults } from '@scoria/core';
-import { LineCounter, parseDocument, type Document } from 'yaml';
+import { isMap, isNode, isScalar, LineCounter, parseDocument, type Document } from 'yaml';
 import { z } from 'zod';
 import { parseAddress } from './address.ts';
 
@@ -92,6 +92,8 @@ export interface ConfigurationSource {
   readonly configuration: Configuration;
   /** Modules are looked for from here. */
   readonly directory: string;
+  /** Faults of parts that were left out of {@link configuration}; to be told with those that are found later. */
+  readonly faults: readonly ConfigurationFault[];
   /** Adds file and line to an `invalid-configuration` error whose faults are paths; gives back any other error as it is. */
   locate(error: unknown): unknown;
 }
@@ -130,9 +132,17 @@ export function parseConfiguration(text: string, name: string, directory: string
     error instanceof ScoriaError && error.cause instanceof ConfigurationFaults
       ? located(error.cause.faults, document, lines, name)
       : error;
-  const parsed = configurationSchema.safeParse(document.toJS({ maxAliasCount: 100 }) ?? {});
-  if (!parsed.success) throw located(zodFaults(parsed.error, []), document, lines, name);
-  return { configuration: parsed.data, directory, locate };
+  const given: unknown = document.toJS({ maxAliasCount: 100 }) ?? {};
+  const parsed = configurationSchema.safeParse(given);
+  if (parsed.success) return { configuration: parsed.data, directory, faults: [], locate };
+  const faults = zodFaults(parsed.error, []);
+  // The sound parts are looked at further, so that their faults are told in the same breath.
+  const faulty = new Set(faults.map(({ path }) => path[0]));
+  const sound = configurationSchema.safeParse(
+    Object.fromEntries(Object.entries(Object(given)).filter(([key]) => !faulty.has(key))),
+  );
+  if (faulty.has(undefined) || !sound.success) throw located(faults, document, lines, name);
+  return { configuration: sound.data, directory, faults, locate };
 }
 
 function located(faults: readonly ConfigurationFault[], document: Document, lines: LineCounter, name: string): ScoriaError {
@@ -148,11 +158,12 @@ function located(faults: readonly ConfigurationFault[], document: Document, line
 /** Line of the nearest thing on the way to `path` that the file has. */
 function lineOf(path: readonly (string | number)[], document: Document, lines: LineCounter): number {
   for (let length = path.length; length > 0; length -= 1) {
-    const node: unknown = document.getIn(path.slice(0, length), true);
-    if (typeof node === 'object' && node !== null && 'range' in node && Array.isArray(node.range)) {
-      const [begin] = node.range as unknown[];
-      if (typeof begin === 'number') return lines.linePos(begin).line;
-    }
+    const parent: unknown = length === 1 ? document.contents : document.getIn(path.slice(0, length - 1), true);
+    const key = path[length - 1];
+    const node: unknown = isMap(parent)
+      ? parent.items.find((pair) => isScalar(pair.key) && pair.key.value === key)?.key
+      : document.getIn(path.slice(0, length), true);
+    if (isNode(node) && node.range) return lines.linePos(node.range[0]).line;
   }
   return 1;
 }

@@ -31,6 +31,7 @@ export async function loadPlugins(source: ConfigurationSource): Promise<PluginCo
       await Promise.all(Object.entries(entries).map(async ([name, entry]) => [name, await load(entry)] as const)),
     );
   return {
+    faults: source.faults,
     backends: await loadAll(backends),
     transports: await loadAll(transports),
     filters: await Promise.all(scheduler.filters.map(load)),

@@ -37,6 +37,8 @@ async function start(): Promise<void> {
     checkResponses: options.checkResponses,
   });
   stopOnSignal(running);
+  // Whoever read our words may have gone; the service goes on.
+  process.stdout.on('error', () => {});
   process.stdout.write(greeting(running));
 }
 

@@ -4,9 +4,11 @@ import { fileURLToPath } from 'node:url';
 import {
   createBlockStorage,
   defaultReconciliationSettings,
+  makePlugins,
   type BlockStorage,
   type ReconciliationSettings,
   ScoriaError,
+  silentLog,
   systemClock,
   systemRandom,
 } from '@scoria/core';
@@ -68,6 +70,19 @@ export async function serve(options: ServeOptions): Promise<Running> {
     key: await readFile(resolve(source.directory, configuration.tls.key)),
   };
   const plugins = await loadPlugins(source);
+  try {
+    // Made only to find every fault before anything is touched; what serves is made with the store open.
+    makePlugins(plugins, {
+      clock: systemClock,
+      random: systemRandom,
+      log: silentLog,
+      installationId: systemRandom.uuid(),
+      baseDirectory: resolve(options.dataDirectory),
+      availabilityZone: configuration.availabilityZone,
+    });
+  } catch (error) {
+    throw source.locate(error);
+  }
 
   const cleanUp: (() => Promise<void> | void)[] = [];
   const stop = async () => {

@@ -130,12 +130,12 @@ describe('faults of a configuration', () => {
       "backends.-odd: a backend's name is 1 to 63 letters, digits, dots, underscores or hyphens, and begins with a letter or digit",
       'backends.nothing.plugin: this is no plug-in: its package must export by default what definePlugin() returned',
       expect.stringMatching(/^backends\.typo\.config\.depth: /),
-      expect.stringMatching(/^backends\.typo\.config: .*other/),
+      'backends.typo.config.other: there is no such setting',
       'backends.lost.transport: there is no transport nowhere; transports are: wrong',
       'backends.swapped.plugin: good-filter is a pool-filter, and a driver is needed here',
       'scheduler.filters.1.plugin: good-weigher is a pool-weigher, and a pool-filter is needed here',
       'scheduler.filters.2: good-filter stands here twice',
-      expect.stringMatching(/^scheduler\.weighers\.0\.config: .*unknown/),
+      'scheduler.weighers.0.config.unknown: there is no such setting',
     ]);
   });
 

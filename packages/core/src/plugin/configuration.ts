@@ -29,6 +29,8 @@ export interface PluginConfiguration {
   readonly transports?: Readonly<Record<string, PluginEntry>> | undefined;
   readonly filters?: readonly PluginEntry[] | undefined;
   readonly weighers?: readonly (PluginEntry & { readonly multiplier?: number | undefined })[] | undefined;
+  /** Faults that whoever read the configuration has found already; they are told with the others. */
+  readonly faults?: readonly ConfigurationFault[] | undefined;
 }
 
 /** A fault of a configuration: where, as a path of keys, and what. */
@@ -56,12 +58,13 @@ export function configurationError(faults: readonly ConfigurationFault[]): Scori
   );
 }
 
-/** Says of every issue that zod found where it is and what. */
+/** Says of every issue that zod found where it is and what; each unknown key stands for itself. */
 export function zodFaults(error: z.ZodError, path: readonly (string | number)[]): ConfigurationFault[] {
-  return error.issues.map((issue) => ({
-    path: [...path, ...issue.path.map((key) => (typeof key === 'symbol' ? String(key) : key))],
-    message: issue.message,
-  }));
+  return error.issues.flatMap((issue) => {
+    const at = [...path, ...issue.path.map((key) => (typeof key === 'symbol' ? String(key) : key))];
+    if (issue.code !== 'unrecognized_keys') return [{ path: at, message: issue.message }];
+    return issue.keys.map((key) => ({ path: [...at, key], message: 'there is no such setting' }));
+  });
 }
 
 /** What plug-ins are made with, besides their own configuration. */
@@ -84,7 +87,7 @@ const namePattern = /^[A-Za-z0-9][A-Za-z0-9._-]{0,62}$/;
  * that fit nothing.
  */
 export function makePlugins(configuration: PluginConfiguration, surroundings: PluginSurroundings): Plugins {
-  const faults: ConfigurationFault[] = [];
+  const faults: ConfigurationFault[] = [...(configuration.faults ?? [])];
   const fault = (path: readonly (string | number)[], message: string) => void faults.push({ path, message });
 
   function make<K extends PluginKind>(kind: K, name: string, entry: PluginEntry, path: readonly (string | number)[]) {

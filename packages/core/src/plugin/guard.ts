@@ -72,7 +72,7 @@ export class Guard {
     try {
       return await given;
     } catch (error) {
-      const failure = this.#coded(verb, error);
+      const failure = this.coded(verb, error);
       if (failure.code !== 'cancelled')
         this.#log.warn({ err: failure, verb, objects: rule.objects }, `${this.#name}: ${verb} failed`);
       throw failure;
@@ -96,7 +96,8 @@ export class Guard {
     if (this.#fences.size > rememberedFences) for (const oldest of this.#fences.keys()) return void this.#fences.delete(oldest);
   }
 
-  #coded(verb: string, thrown: unknown): ScoriaError {
+  /** Gives a code to whatever a plug-in threw; errors with one stay. */
+  coded(verb: string, thrown: unknown): ScoriaError {
     if (thrown instanceof ScoriaError) return thrown;
     if (thrown instanceof Error && 'code' in thrown && isErrorCode(thrown.code)) return ScoriaError.from(thrown);
     const message = thrown instanceof Error ? thrown.message : String(thrown);

@@ -31,7 +31,13 @@ export function guardDriver(driver: AnyVolumeDriver, guard: Guard): AnyVolumeDri
       run('createSnapshot', long, ids(snapshot, volume), call, (inner) => driver.createSnapshot(snapshot, volume, inner)),
     deleteSnapshot: (snapshot, call) =>
       run('deleteSnapshot', long, ids(snapshot), call, (inner) => driver.deleteSnapshot(snapshot, inner)),
-    list: (call) => driver.list(call),
+    list: async function* (call) {
+      try {
+        yield* driver.list(call);
+      } catch (error) {
+        throw guard.coded('list', error);
+      }
+    },
     locate: (object, call) => run('locate', quick, [], call, (inner) => driver.locate(object, inner)),
   };
   const { clone, createFromSnapshot, revert } = driver;
