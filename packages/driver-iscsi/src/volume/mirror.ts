@@ -12,7 +12,7 @@ const concurrency = 2;
 /** Bytes discarded at a time, so that the end of the mirror is seen soon. */
 const discardStep = 64 * mirrorChunk;
 /** Bytes copied between two flushes of the target, so that the last one is short and the page cache stays free for others. */
-const flushStep = 64 * mirrorChunk;
+const flushStep = 16 * mirrorChunk;
 
 /** The work that makes the two devices of a mirror equal, for whoever waits for it. */
 export class Mirror {
