@@ -202,8 +202,10 @@ export class Turn {
 
   async #handOver(role: OperationRole): Promise<null> {
     const { transaction, bus, operation } = this.#parts;
+    // Whoever is not there to hear of it finds it by a sweep: calling again and again would keep everybody else busy.
+    const known = operation.role === role && operation.backendId === this.#backendId();
     await this.#write(role, false);
-    transaction.afterCommit(() => bus.publish('operation', { operationId: operation.id }));
+    if (!known) transaction.afterCommit(() => bus.publish('operation', { operationId: operation.id }));
     return null;
   }
 
