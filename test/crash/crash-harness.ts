@@ -1,6 +1,6 @@
 import { type Operation, ScoriaError } from '@scoria/core';
+import { faultsAtRest, unended } from '../simulation/at-rest.ts';
 import type { JournaledStep, Probe } from '../simulation/simulated-process.ts';
-import { faultsAtRest, unended } from './at-rest.ts';
 import type { Outcome, Scenario } from './scenario.ts';
 import { alice, root, type Running, type Site } from './site.ts';
 
@@ -178,7 +178,7 @@ export class CrashHarness {
       throw new Error(`${this.#scenario.operation} did not survive a crash: ${begun[0]?.error?.message ?? ''}`);
     }
     await prepared.expect(outcome);
-    const faults = await faultsAtRest(site);
+    const faults = await faultsAtRest(site.rested());
     if (faults.length > 0) throw new Error(`${outcome}, and left: ${faults.join('; ')}`);
     await this.#clear();
   }

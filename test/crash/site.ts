@@ -12,6 +12,7 @@ import {
 } from '@scoria/core';
 import capabilitiesFilter from '@scoria/scheduler-weighers/capabilities-filter';
 import { createSqliteStore } from '@scoria/store-sql';
+import type { Rested } from '../simulation/at-rest.ts';
 import { ModelledTarget } from '../simulation/modelled-target.ts';
 import { SeededRandom } from '../simulation/seeded-random.ts';
 import { SharedBus } from '../simulation/shared-bus.ts';
@@ -173,6 +174,26 @@ export class Site {
     await device.read(bytes, 0);
     await device.close();
     return bytes;
+  }
+
+  /** The site, once nothing is under way. */
+  rested(): Rested {
+    const { store, time } = this;
+    return {
+      store,
+      projects: [alice.projectId],
+      audits: async () => [await time.drive((await this.running()).storage.audits.run(root))],
+      usage: async (projectId) => (await time.drive((await this.running()).storage.quotas.get(root, projectId))).usage,
+      objects: () => this.objects(),
+      contentFault: async (id, placement) => {
+        const expected = this.contents.get(id);
+        if (!expected) return null;
+        const found = await this.read(placement);
+        if (Buffer.compare(found, expected) === 0) return null;
+        const at = found.findIndex((byte, index) => byte !== expected[index]);
+        return `${found.length} bytes, ${found[at]} at ${at}; expected ${expected.length}, ${expected[at]}`;
+      },
+    };
   }
 
   /** What is on the arrays, by placement. */

@@ -1,5 +1,8 @@
-/** What stands around a call: `proceed` makes it. */
-export type Around = (verb: string, proceed: () => unknown, args: readonly unknown[]) => unknown;
+/** Makes a call, with the caller's arguments unless it is given others. */
+export type Proceed = (args?: readonly unknown[]) => unknown;
+
+/** What stands around a call. */
+export type Around = (verb: string, proceed: Proceed, args: readonly unknown[]) => unknown;
 
 /** An object whose methods go through `around`; everything else is the object's own. */
 export function intercepted<T extends object>(target: T, around: Around): T {
@@ -7,7 +10,7 @@ export function intercepted<T extends object>(target: T, around: Around): T {
     get(object, key) {
       const value: unknown = Reflect.get(object, key);
       if (typeof value !== 'function' || typeof key !== 'string') return value;
-      return (...args: unknown[]) => around(key, () => Reflect.apply(value, object, args) as unknown, args);
+      return (...args: unknown[]) => around(key, (others = args) => Reflect.apply(value, object, others) as unknown, args);
     },
   });
 }

@@ -19,7 +19,12 @@ interface WriteUnderWay {
 }
 
 /** What the target tells of each write that reached a device. */
-export type WriteListener = (write: { readonly accessId: string; readonly volumeId: string; readonly initiator: string }) => void;
+export type WriteListener = (write: {
+  readonly accessId: string;
+  readonly volumeId: string;
+  readonly offset: number;
+  readonly data: Uint8Array;
+}) => void;
 
 /** Time that a write takes from the target to the device, ms. */
 const writeLatency = 3;
@@ -195,7 +200,7 @@ export class ModelledTarget implements Transport, MirrorSupport {
           await opened.write(data, offset);
           await opened.close();
         }
-        this.onWrite({ accessId, volumeId, initiator: session.initiator });
+        this.onWrite({ accessId, volumeId, offset, data });
       } finally {
         this.#underWay.delete(write);
         resolve();

@@ -29,7 +29,7 @@ export type JournaledStep = string;
 /** What is told of a process's doings, and may interfere. */
 export interface Probe {
   /** Stands around each verb of driver, transport and open devices. */
-  verb?(name: string, proceed: () => Promise<unknown>, args: readonly unknown[]): Promise<unknown>;
+  verb?(name: string, proceed: (args?: readonly unknown[]) => Promise<unknown>, args: readonly unknown[]): Promise<unknown>;
   /** Called before a transaction commits, which {@link SimulatedProcess.kill} prevents, and after it has. */
   commit?(moment: 'before' | 'after', steps: readonly JournaledStep[]): void;
   /** Changes repositories, to take a guard away. */
@@ -219,7 +219,7 @@ export class SimulatedProcess {
       open: async () => {},
       close: async () => {},
       installationId: () => store.installationId(),
-      reading: interceptedMembers(changed(store.reading), (_verb, proceed) => this.through(() => activity.track(proceed))),
+      reading: interceptedMembers(changed(store.reading), (_verb, proceed) => this.through(() => activity.track(() => proceed()))),
       transaction: (work) =>
         this.through(async () => {
           const steps: JournaledStep[] = [];
@@ -258,7 +258,7 @@ export class SimulatedProcess {
     const { activity } = this.#surroundings.time;
     return (verb, proceed, args) =>
       this.through(async () => {
-        const call = async () => (prefix === 'transport.' ? proceed() : activity.track(proceed));
+        const call = async (others = args) => (prefix === 'transport.' ? proceed(others) : activity.track(() => proceed(others)));
         return this.probe.verb ? this.probe.verb(`${prefix}${verb}`, call, args) : call();
       });
   }
@@ -292,7 +292,7 @@ export class SimulatedProcess {
         const device = await activity.track(() => open(locator, options));
         return intercepted(device, (verb, proceed, args) => {
           if (verb === 'allocatedExtents') return streamed(proceed(), activity);
-          return deviceVerbs.has(verb) ? around(verb, proceed, args) : this.through(() => activity.track(proceed));
+          return deviceVerbs.has(verb) ? around(verb, proceed, args) : this.through(() => activity.track(() => proceed()));
         });
       });
   }

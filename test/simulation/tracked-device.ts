@@ -6,6 +6,6 @@ import type { Activity } from './virtual-time.ts';
 export function trackedOpener(open: DeviceOpener, activity: Activity): DeviceOpener {
   return async (locator, options) => {
     const device = await activity.track(() => open(locator, options));
-    return intercepted(device, (_verb, proceed) => activity.track(proceed));
+    return intercepted(device, (_verb, proceed) => activity.track(() => proceed()));
   };
 }

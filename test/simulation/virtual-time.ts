@@ -1,5 +1,8 @@
 import { setImmediate } from 'node:timers/promises';
 
+/** Turns of the event loop after which something is taken to run in circles. Real files take many. */
+const mostTurns = 20_000;
+
 interface Timer {
   readonly at: number;
   readonly run: () => void;
@@ -23,7 +26,11 @@ export class Activity {
   /** Settles when only the passing of time can make anything happen. */
   async settled(): Promise<void> {
     // A transaction of the store in memory takes one turn of the event loop; what follows from it, microtasks.
-    for (let quiet = 0; quiet < 2; quiet = this.#pending === 0 ? quiet + 1 : 0) await setImmediate();
+    let turns = 0;
+    for (let quiet = 0; quiet < 2; quiet = this.#pending === 0 ? quiet + 1 : 0) {
+      await setImmediate();
+      if ((turns += 1) > mostTurns) throw new Error(`Nothing comes to rest: ${this.#pending} things go on without time`);
+    }
   }
 }
 
@@ -44,6 +51,7 @@ export class VirtualTime {
 
   /** Runs `run` once after `ms` milliseconds. */
   schedule(ms: number, run: () => void): Disposable {
+    if (!Number.isFinite(ms)) throw new Error(`A timer of ${ms} ms`);
     const timer: Timer = { at: this.#now + Math.max(0, ms), run, over: false };
     let [low, high] = [0, this.#timers.length];
     while (low < high) {
@@ -80,6 +88,13 @@ export class VirtualTime {
     next.run();
     await this.settled();
     return true;
+  }
+
+  /** Lets time pass until it is `at`. */
+  async pass(at: number): Promise<void> {
+    await this.settled();
+    while (await this.advance(at));
+    this.#now = Math.max(this.#now, at);
   }
 
   /** Lets time pass until `done` holds. Throws when that takes longer than `ms`. */

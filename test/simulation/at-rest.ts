@@ -1,5 +1,20 @@
-import { hasEnded, type Repositories, type Store } from '@scoria/core';
-import { alice, root, type Site } from './site.ts';
+import { type BlockStorage, hasEnded, type Placement, type Repositories, type Store } from '@scoria/core';
+
+type Audit = Awaited<ReturnType<BlockStorage['audits']['run']>>;
+type Usage = Awaited<ReturnType<BlockStorage['quotas']['get']>>['usage'];
+
+/** A cluster at which nothing is under way, and how to look at it. */
+export interface Rested {
+  readonly store: Store;
+  readonly projects: readonly string[];
+  /** What each process that serves backends finds. */
+  audits(): Promise<readonly Audit[]>;
+  usage(projectId: string): Promise<Usage>;
+  /** What is on the arrays: bytes by placement. */
+  objects(): Promise<ReadonlyMap<string, number>>;
+  /** What is wrong with the bytes of a volume or snapshot, or `null`. */
+  contentFault(id: string, placement: Placement): Promise<string | null>;
+}
 
 const transient: ReadonlySet<string> = new Set([
   'creating',
@@ -20,11 +35,10 @@ export async function unended(store: Store) {
 }
 
 /**
- * Everything that is wrong with a site at which nothing is under way: transient states, things on the array or target
+ * Everything that is wrong with a cluster at which nothing is under way: transient states, things on the array or target
  * that no row asks for and the reverse, claims that are no placements, quotas that are no rows, wrong bytes.
  */
-export async function faultsAtRest(site: Site): Promise<readonly string[]> {
-  const { storage } = await site.running();
+export async function faultsAtRest(site: Rested): Promise<readonly string[]> {
   const faults: string[] = [];
   const { reading } = site.store;
   const everything = { limit: 1000 };
@@ -50,14 +64,14 @@ export async function faultsAtRest(site: Site): Promise<readonly string[]> {
   }
 
   const halfDeleted = new Set([...volumes, ...snapshots].flatMap(({ id, status }) => (status === 'error_deleting' ? [id] : [])));
-  const audit = await site.time.drive(storage.audits.run(root));
-  for (const { unknown, missing } of audit.backends) {
+  const audits = await site.audits();
+  for (const { unknown, missing } of audits.flatMap(({ backends }) => backends)) {
     for (const { placementId, kind } of unknown) faults.push(`${kind} ${placementId} is on the array without a placement`);
     // What could not be deleted may be gone in part.
     for (const { id, kind } of missing.filter(({ resourceId }) => !halfDeleted.has(resourceId)))
       faults.push(`${kind} ${id} has a placement and is not on the array`);
   }
-  for (const { unknown, missing } of audit.transports) {
+  for (const { unknown, missing } of audits.flatMap(({ transports }) => transports)) {
     for (const id of unknown) faults.push(`access ${id} is published and not in the store`);
     for (const id of missing) faults.push(`access ${id} is open and not published`);
   }
@@ -73,12 +87,15 @@ export async function faultsAtRest(site: Site): Promise<readonly string[]> {
   }
 
   faults.push(...(await placementFaults(site, reading, volumes, snapshots)));
-  const { usage } = await site.time.drive(storage.quotas.get(root, alice.projectId));
-  const bytes = [...volumes, ...snapshots].reduce((sum, { size }) => sum + size, 0);
-  const rows = { volumes: volumes.length, snapshots: snapshots.length, gigabytes: bytes / 2 ** 30 };
-  for (const [resource, count] of Object.entries(rows)) {
-    const inUse = usage[resource]?.inUse;
-    if (inUse !== count) faults.push(`quota: ${inUse} ${resource} in use, and the rows say ${count}`);
+  for (const project of site.projects) {
+    const mine = <Row extends { readonly projectId: string }>(rows: readonly Row[]) => rows.filter((row) => row.projectId === project);
+    const bytes = [...mine(volumes), ...mine(snapshots)].reduce((sum, { size }) => sum + size, 0);
+    const rows = { volumes: mine(volumes).length, snapshots: mine(snapshots).length, gigabytes: bytes / 2 ** 30 };
+    const usage = await site.usage(project);
+    for (const [resource, count] of Object.entries(rows)) {
+      const inUse = usage[resource]?.inUse;
+      if (inUse !== count) faults.push(`quota of ${project}: ${inUse} ${resource} in use, and the rows say ${count}`);
+    }
   }
   return faults;
 }
@@ -86,7 +103,7 @@ export async function faultsAtRest(site: Site): Promise<readonly string[]> {
 type Rows<Kind extends 'volumes' | 'snapshots'> = Awaited<ReturnType<Repositories[Kind]['list']>>;
 
 async function placementFaults(
-  site: Site,
+  site: Rested,
   reading: Repositories,
   volumes: Rows<'volumes'>,
   snapshots: Rows<'snapshots'>,
@@ -115,8 +132,8 @@ async function placementFaults(
       const real = objects.get(placement.id) ?? 0;
       if (real !== placement.size)
         faults.push(`${owner.id} has ${real} bytes on the array, and ${placement.size} in its placement`);
-      const expected = site.contents.get(owner.id);
-      if (expected && Buffer.compare(await site.read(placement), expected) !== 0) faults.push(`${owner.id} holds wrong bytes`);
+      const wrong = await site.contentFault(owner.id, placement);
+      if (wrong !== null) faults.push(`${owner.id} holds wrong bytes: ${wrong}`);
     }
   }
   for (const claim of await reading.placements.claims()) {

@@ -1,0 +1,102 @@
+import { ScoriaError } from '@scoria/core';
+import { SeededRandom } from './seeded-random.ts';
+import type { Probe } from './simulated-process.ts';
+import type { VirtualTime } from './virtual-time.ts';
+
+/** Verbs that start-up, and what only looks, depend on: these always work. */
+const spared: ReadonlySet<string> = new Set([
+  'driver.check',
+  'driver.pools',
+  'transport.start',
+  'transport.list',
+  'transport.stats',
+  'driver.list',
+]);
+/** Verbs that undo: what they leave behind for good is a matter of audits, so they fail in passing only. */
+const undoing: ReadonlySet<string> = new Set([
+  'driver.delete',
+  'driver.deleteSnapshot',
+  'driver.locate',
+  'transport.unexport',
+  'transport.endMirror',
+  'transport.release',
+]);
+/** Faults in a row that a verb on one object may have: fewer than core tries. */
+const strikes = 2;
+
+/** Lets drivers and transports fail, stall, be deaf to aborts and lose replies, as a seed has it. */
+export class FaultInjection {
+  /** Whether faults happen now. */
+  active = true;
+  readonly #seed: number;
+  readonly #time: VirtualTime;
+  readonly #calls = new Map<string, number>();
+  readonly #strikes = new Map<string, number>();
+
+  constructor(seed: number, time: VirtualTime) {
+    this.#seed = seed;
+    this.#time = time;
+  }
+
+  /** The probe of a process. `dead` tells whether it has been killed. */
+  probe(process: string, dead: () => boolean): Probe {
+    return {
+      verb: async (name, proceed, args) => {
+        const random = this.#dice(process, name);
+        if (!this.active || spared.has(name)) return proceed();
+        const deaf = random.chance(0.1) ? withoutSignal(args) : args;
+        if (random.chance(0.25)) await this.#stall(random, dead);
+        const fault = random.chance(0.1) && this.#mayFail(name, args);
+        if (!fault) return proceed(deaf);
+        const kind = random.below(10);
+        if (kind < 4) throw new ScoriaError('backend-unavailable', `${name} fails in passing`);
+        if (kind < 8) {
+          await proceed(deaf);
+          await this.#stall(random, dead);
+          throw new ScoriaError('backend-unavailable', `The reply of ${name} is lost`);
+        }
+        if (undoing.has(name)) return proceed(deaf);
+        if (kind === 9) await proceed(deaf);
+        throw new ScoriaError('not-supported', `${name} fails for good`);
+      },
+    };
+  }
+
+  async #stall(random: SeededRandom, dead: () => boolean): Promise<void> {
+    await this.#time.sleep(random.chance(0.1) ? random.below(90_000) : random.below(2_000));
+    if (dead()) await new Promise<never>(() => {});
+  }
+
+  #dice(process: string, verb: string): SeededRandom {
+    const key = `${process.replace(/\d+$/, '')} ${verb}`;
+    const nth = (this.#calls.get(key) ?? 0) + 1;
+    this.#calls.set(key, nth);
+    let hash = this.#seed;
+    for (const character of `${key} ${nth}`) hash = Math.imul(hash ^ character.charCodeAt(0), 0x01000193);
+    const random = new SeededRandom(hash);
+    random.next();
+    return random;
+  }
+
+  #mayFail(name: string, args: readonly unknown[]): boolean {
+    const key = `${name} ${objectOf(args)}`;
+    const count = (this.#strikes.get(key) ?? 0) + 1;
+    this.#strikes.set(key, count);
+    return count <= strikes;
+  }
+}
+
+/** Names what a verb is about. */
+function objectOf([first]: readonly unknown[]): string {
+  if (typeof first === 'string') return first;
+  if (typeof first !== 'object' || first === null) return '';
+  if ('placementId' in first) return String(first.placementId);
+  return 'accessId' in first ? String(first.accessId) : '';
+}
+
+/** The same call, deaf to aborts. */
+function withoutSignal(args: readonly unknown[]): readonly unknown[] {
+  const call = args.at(-1);
+  if (typeof call !== 'object' || call === null || !('signal' in call)) return args;
+  return [...args.slice(0, -1), { ...call, signal: new AbortController().signal }];
+}

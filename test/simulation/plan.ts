@@ -1,0 +1,53 @@
+import { SeededRandom } from './seeded-random.ts';
+
+/** What happens in a simulation, by weight. */
+const weights = {
+  create: 16,
+  createOnce: 3,
+  clone: 5,
+  createFromSnapshot: 5,
+  extend: 7,
+  revert: 4,
+  migrate: 4,
+  snapshot: 9,
+  deleteSnapshot: 5,
+  deleteVolume: 8,
+  attach: 14,
+  detach: 11,
+  cancel: 3,
+  trespass: 5,
+  kill: 5,
+  pause: 2,
+  jump: 3,
+} as const;
+
+/** Kind of a thing that happens. */
+export type ActionKind = keyof typeof weights;
+
+/** One thing that happens. */
+export interface Action {
+  /** Milliseconds after the start. */
+  readonly at: number;
+  readonly kind: ActionKind;
+  /** Chooses what it happens to. Stays with the action when others are dropped. */
+  readonly choice: number;
+}
+
+/** A whole run: the same plan gives the same run. */
+export interface Plan {
+  readonly seed: number;
+  readonly actions: readonly Action[];
+}
+
+/** Draws what a run of `seed` does. */
+export function drawPlan(seed: number, length = 60): Plan {
+  const random = new SeededRandom(seed);
+  const kinds = Object.entries(weights).flatMap(([kind, weight]) => new Array<ActionKind>(weight).fill(kind as ActionKind));
+  let at = 0;
+  const actions = Array.from({ length }, (): Action => {
+    // Often at once, sometimes after a while.
+    at += random.chance(0.3) ? 0 : random.below(random.chance(0.2) ? 20_000 : 1_500);
+    return { at, kind: kinds[random.below(kinds.length)] ?? 'create', choice: random.next() };
+  });
+  return { seed, actions };
+}
