@@ -19,7 +19,7 @@ import type { Connection } from '@scoria/conformance';
 
 /** A volume that is open, with what uses it. */
 export interface Unit {
-  readonly device: BlockDevice;
+  device: BlockDevice;
   /** Accesses and copies that use it. */
   readonly users: Set<string>;
   readonly stats: { readBytes: number; writtenBytes: number; reads: number; writes: number };

@@ -1,10 +1,12 @@
 import { fileVolumes, RecordingLog, runTransportConformance, transportChecks, transportConformance } from '@scoria/conformance';
 import type { Log } from '@scoria/core';
 import { describe, expect, test } from 'vitest';
+import { brokenMirrors } from './broken-mirrors.ts';
 import { brokenSessions } from './broken-sessions.ts';
 import { brokenTransports } from './broken-transports.ts';
 import { CollectingRunner } from './collecting-runner.ts';
 import { LoopbackTransport } from './loopback-transport.ts';
+import { MirroringTransport } from './mirroring-transport.ts';
 
 function subjectOf(make: (log: Log) => LoopbackTransport) {
   let transport: LoopbackTransport;
@@ -18,16 +20,16 @@ function subjectOf(make: (log: Log) => LoopbackTransport) {
   };
 }
 
-transportConformance({ describe, test, ...subjectOf((log) => new LoopbackTransport(log)) });
+transportConformance({ describe, test, capabilities: ['mirror'], ...subjectOf((log) => new MirroringTransport(log)) });
 
-const broken = [...brokenTransports, ...brokenSessions];
+const broken = [...brokenTransports, ...brokenSessions, ...brokenMirrors];
 const lineOf = (id: string) => transportChecks.find((check) => check.id === id)?.contract;
 
 test.each(broken.map((each) => [each.name, lineOf(each.caughtBy[0]), each] as const))(
   '%s: breaks "%s" and is caught',
   async (_name, _line, each) => {
     const runner = new CollectingRunner();
-    transportConformance({ ...runner.functions, ...subjectOf(each.make), soon: 400 });
+    transportConformance({ ...runner.functions, capabilities: ['mirror'], ...subjectOf(each.make), soon: 400 });
     for (const id of each.caughtBy) await expect(runner.run(id), `${id} does not notice`).rejects.toThrow();
   },
 );
@@ -43,7 +45,8 @@ test('without a client the checks that need one are skipped, with the reason', a
   const report = await runTransportConformance({ name: 'loopback', version: '1.0.0', create });
   expect(report.failed).toBe(0);
   expect(report.results.filter(({ outcome }) => outcome === 'skipped').map(({ id }) => id)).toEqual(
-    transportChecks.filter(({ needs }) => needs === 'client').map(({ id }) => id),
+    transportChecks.filter(({ needs }) => needs !== undefined).map(({ id }) => id),
   );
   expect(report.results.find(({ id }) => id === 'secret-wrong')?.reason).toBe('the suite was given no client');
+  expect(report.results.find(({ id }) => id === 'mirror-both')?.reason).toBe('the transport does not declare "mirror"');
 });

@@ -57,7 +57,12 @@ async function reportOf(line: CommandLine, { directory, out }: ProgramSurroundin
   }
   if (isOfKind(plugin, 'transport')) {
     const connect = line.client === undefined ? undefined : await importClient(line.client, directory);
-    return runTransportConformance({ ...common, create: () => startTransport(plugin, config), ...(connect && { connect }) });
+    const create = () => startTransport(plugin, config);
+    const { transport, volumes, cleanup } = await create();
+    await volumes.remove();
+    await cleanup();
+    const capabilities = transport.mirror ? (['mirror'] as const) : [];
+    return runTransportConformance({ ...common, capabilities, create, ...(connect && { connect }) });
   }
   throw new Error(`${line.plugin} is a plug-in of kind ${plugin.kind}; there are suites for drivers and transports`);
 }

@@ -10,6 +10,7 @@ import {
   type ExportRequest,
   type ExportStatus,
   type PluginCall,
+  type AnyTransport,
   type Transport,
 } from '@scoria/core';
 import { guardedTransport } from '../guarded.ts';
@@ -28,7 +29,7 @@ export class TransportBench {
   readonly #given: TransportUnderTest;
   readonly #connect: Connect | undefined;
   readonly #open = new Set<{ close(): Promise<void> }>();
-  #transport: Transport;
+  #transport: AnyTransport;
 
   constructor(given: TransportUnderTest, connect: Connect | undefined, soon = 5_000) {
     this.#given = given;
@@ -37,7 +38,7 @@ export class TransportBench {
     this.soon = soon;
   }
 
-  get transport(): Transport {
+  get transport(): AnyTransport {
     return this.#transport;
   }
 

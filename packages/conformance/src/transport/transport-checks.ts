@@ -2,6 +2,7 @@ import { checksOf } from '../check.ts';
 import { accessChecks } from './access-checks.ts';
 import { exportChecks } from './export-checks.ts';
 import { inFlightChecks } from './in-flight-checks.ts';
+import { mirrorChecks } from './mirror-checks.ts';
 import { sessionChecks } from './session-checks.ts';
 import type { TransportCheck } from './transport-check.ts';
 
@@ -11,4 +12,5 @@ export const transportChecks: readonly TransportCheck[] = [
   ...checksOf(accessChecks),
   ...checksOf(sessionChecks, 'client'),
   ...checksOf(inFlightChecks, 'client'),
+  ...checksOf(mirrorChecks, 'mirror'),
 ];

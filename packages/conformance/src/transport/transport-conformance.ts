@@ -12,6 +12,8 @@ export interface TransportSubject {
   create(): Promise<TransportUnderTest>;
   /** A client of the transport. Without it only what needs none is tested. */
   readonly connect?: Connect;
+  /** The optional groups that the transport has; only they are tested, and only with a client. Default: none. */
+  readonly capabilities?: readonly 'mirror'[];
   /** How long a verb may go on after its abort, milliseconds. Default: 5,000. */
   readonly soon?: number;
 }
@@ -33,7 +35,10 @@ export interface RunTransportOptions extends TransportSubject {
 function planOf(subject: TransportSubject): CheckPlan<TransportBench> {
   return {
     checks: transportChecks,
-    skipped: ({ needs }) => (needs === 'client' && !subject.connect ? 'the suite was given no client' : undefined),
+    skipped: ({ needs }) => {
+      if (needs === 'mirror' && !subject.capabilities?.includes('mirror')) return 'the transport does not declare "mirror"';
+      return needs !== undefined && !subject.connect ? 'the suite was given no client' : undefined;
+    },
     run: async (check) => {
       const bench = new TransportBench(await subject.create(), subject.connect, subject.soon);
       try {
@@ -59,6 +64,6 @@ export function transportConformance(options: TransportConformanceOptions): void
 /** Runs the same checks without a test runner, one after the other, and reports. */
 export async function runTransportConformance(options: RunTransportOptions): Promise<Report> {
   const results = await runChecks(planOf(options), { clock: systemClock, ...options });
-  const capabilities = options.connect ? ['client'] : [];
+  const capabilities = [...(options.capabilities ?? []), ...(options.connect ? ['client'] : [])];
   return reportOf({ suite: 'transport', name: options.name, version: options.version, capabilities }, results);
 }

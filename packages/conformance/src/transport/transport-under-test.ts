@@ -5,21 +5,21 @@ import {
   openPathDevice,
   systemClock,
   systemRandom,
+  type AnyTransport,
   type ConnectionInfo,
   type DeviceLocator,
   type DeviceOpener,
   type ExportRequest,
   type Plugin,
-  type Transport,
 } from '@scoria/core';
 import { RecordingLog } from '../recording-log.ts';
 
 /** A transport that is not started and exports nothing, made for one test. */
 export interface TransportUnderTest {
-  readonly transport: Transport;
+  readonly transport: AnyTransport;
   readonly volumes: TestVolumes;
   /** A new transport of the same configuration, as in a new process. Default: the old one is started again. */
-  restart?(): Promise<Transport>;
+  restart?(): Promise<AnyTransport>;
   /** What the transport logs, to be searched for secrets. */
   readonly log?: RecordingLog;
   /** Ends what the test left running. */
