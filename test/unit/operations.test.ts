@@ -175,6 +175,42 @@ describe('durable operations', () => {
     expect(calls[1]?.fence).toBeGreaterThan(calls[0]?.fence ?? Infinity);
   });
 
+  it('waits for the lease of a dead worker, unless it is alone on its store', async () => {
+    const dead: Clock = { ...systemClock, timer: () => ({ [Symbol.dispose]: () => {} }), sleep: () => new Promise(() => {}) };
+    const store = createSqliteStore({ path: ':memory:' });
+    await store.open();
+    const shared: Store = {
+      open: async () => {},
+      close: async () => {},
+      installationId: () => store.installationId(),
+      reading: store.reading,
+      transaction: (work) => store.transaction(work),
+    };
+    const reached = Promise.withResolvers<void>();
+    const first = await memoryInstance({
+      store: shared,
+      plugins: {
+        backends: {
+          memory: {
+            plugin: scriptedDriver(backend, async (verb) => {
+              if (verb !== 'create') return;
+              reached.resolve();
+              await new Promise(() => {});
+            }),
+          },
+        },
+      },
+      clock: dead,
+    });
+    const { operationId } = await first.volumes.create(alice, { size: mib });
+    await reached.promise;
+    const second = await start(() => {}, { store: shared });
+    expect(await second.operations.get(alice, operationId)).toMatchObject({ status: 'running', fence: 1 });
+    await running.pop()?.stop();
+    const third = await start(() => {}, { store: shared, worker: { ...impatient, alone: true } });
+    expect(await third.operations.wait(operationId, patience)).toMatchObject({ status: 'succeeded', fence: 2 });
+  });
+
   it('keeps a volume whose deletion failed, and deletes it later', async () => {
     let broken = true;
     const storage = await start((verb) => {

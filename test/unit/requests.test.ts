@@ -42,7 +42,7 @@ describe('requests', () => {
         backends: { memory: { plugin, transport: 'wire' } },
         transports: { wire: { plugin: recordingTransport(transport) } },
       },
-      settings: { host: 'host', reportInterval: 20 },
+      settings: { host: 'host', reportInterval: 500 },
     });
   });
   afterEach(() => storage.stop());

@@ -105,6 +105,8 @@ export async function serve(options: ServeOptions): Promise<Running> {
       accessKey: await directory.accessKey(),
       baseDirectory: directory.path,
       log,
+      // The lock on the data directory is the proof.
+      worker: { alone: true },
       settings: {
         ...(configuration.host !== undefined && { host: configuration.host }),
         availabilityZone: configuration.availabilityZone,

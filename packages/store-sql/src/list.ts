@@ -166,7 +166,7 @@ async function afterMarker<Field extends string>(
   const condition = allOf([sql`${source.id} = ${marker}`, ...visible]);
   const { rows } = await sql<Row>`select ${columns} from ${tables(source)} where ${condition}`.execute(session.db);
   const [row] = rows;
-  if (row === undefined) throw new ScoriaError('invalid-input', `Marker ${marker} could not be found.`, { details: { marker } });
+  if (row === undefined) throw new ScoriaError('not-found', `Marker ${marker} could not be found.`, { details: { marker } });
   return pastKeys(
     keys,
     keys.map((_, index) => row[`k${index}`]),

@@ -174,6 +174,12 @@ export class SqlOperations implements OperationRepository {
     return operation;
   }
 
+  async endLeases(): Promise<void> {
+    await sql`update operations set lease_owner = null, lease_until = 0 where ${unended} and lease_owner is not null`.execute(
+      this.#session.db,
+    );
+  }
+
   async write(id: string, owner: string, fence: number, patch: OperationPatch, now: number): Promise<Operation> {
     const ending = ends.has(patch.status);
     const written = { ...patch, ...(ending && { endedAt: patch.endedAt ?? now }), updatedAt: now };

@@ -81,7 +81,7 @@ test('an offset counts from the marker', async () => {
   const page = await store.reading.volumes.list(own, { marker: 'v5', offset: 1, limit: 2 });
   expect(page.map(({ id }) => id)).toEqual(['v3', 'v2']);
   await expect(store.reading.volumes.list(own, { marker: 'gone' })).rejects.toMatchObject({
-    code: 'invalid-input',
+    code: 'not-found',
     message: 'Marker gone could not be found.',
   });
 });

@@ -32,7 +32,7 @@ test("another project's volume is as unknown as one that does not exist", async 
   expect(await volumes.list(other, {})).toEqual([]);
   expect(await volumes.count(other, {})).toBe(0);
   expect(await volumes.summary(other, {})).toEqual({ count: 0, bytes: 0, metadata: {} });
-  await expect(volumes.list(other, { marker: 'volume-1' })).rejects.toMatchObject({ code: 'invalid-input' });
+  await expect(volumes.list(other, { marker: 'volume-1' })).rejects.toMatchObject({ code: 'not-found' });
   // Not even when the error is caught and the transaction goes on.
   await store.transaction(async (r) => {
     await r.volumes.update(other, 'volume-1', { name: 'mine' }, 5).catch(() => {});

@@ -43,6 +43,8 @@ export interface OperationRepository {
   runnable(scope: WorkerScope, now: number, limit: number): Promise<readonly string[]>;
   /** Takes the lease by compare-and-swap, with the next fencing token; `undefined` when another was faster or there is nothing to do. */
   lease(id: string, owner: string, now: number, until: number): Promise<Operation | undefined>;
+  /** Ends every lease: whoever holds them is gone. Their fencing tokens stay used. */
+  endLeases(): Promise<void>;
   /** Writes as the holder of the lease. `lease-lost` when the owner or the fencing token is no longer the operation's. Ending an operation frees its uses. */
   write(id: string, owner: string, fence: number, patch: OperationPatch, now: number): Promise<Operation>;
   /** Notes that somebody wants it cancelled. Does nothing when it has ended. */

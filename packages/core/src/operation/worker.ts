@@ -68,6 +68,7 @@ export class OperationWorker {
 
   async start(): Promise<void> {
     this.#stopped = false;
+    if (this.#settings.alone) await this.#outbox.transaction(({ operations }) => operations.endLeases());
     this.#subscriptions.push(
       this.#bus.subscribe('operation', ({ operationId }) => this.#wake(operationId)),
       this.#bus.subscribe('cancel', ({ operationId }) => {

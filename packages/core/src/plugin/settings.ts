@@ -5,6 +5,8 @@ import type { ReconciliationSettings } from '../reconciliation/reconciliation-se
 /** How operations are worked on. Times are milliseconds. */
 export interface WorkerSettings {
   readonly roles: readonly OperationRole[];
+  /** No other process works on the store, and whoever assembles the service sees to it: leases found at the start are of the dead, and end. */
+  readonly alone: boolean;
   /** Operations under way at once in this process. */
   readonly concurrency: number;
   /** How long a lease lasts without being renewed. */
@@ -35,6 +37,7 @@ export interface Settings {
 /** Settings that serve one process well. */
 export const defaultWorkerSettings: WorkerSettings = {
   roles: ['scheduler', 'volume'],
+  alone: false,
   concurrency: 64,
   lease: 30_000,
   sweep: 5_000,

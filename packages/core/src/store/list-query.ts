@@ -14,7 +14,7 @@ export interface ListQuery<Field extends string> {
   readonly sort?: readonly { readonly field: Field; readonly direction: 'asc' | 'desc' }[];
   /** At most this many rows. Default 1,000. */
   readonly limit?: number;
-  /** Id of the last row of the page before; `invalid-input` when there is no such row. */
+  /** Id of the last row of the page before; `not-found` when there is no such row. */
   readonly marker?: string;
   /** Rows to skip after the marker. */
   readonly offset?: number;

@@ -91,6 +91,7 @@ export class Volumes {
     const { operationId, resourceId } = await this.#operations.acceptOperation(context, async (transaction) => {
       const now = this.#clock.now();
       const source = await this.#source(transaction, context, request);
+      await requireZone(transaction, request.availabilityZone ?? null);
       const size = request.size ?? source?.size;
       if (size === undefined) throw new ScoriaError('invalid-input', 'The size of the volume is missing.');
       if (source && size < source.size) {
@@ -379,4 +380,15 @@ export class Volumes {
 function requirePlacement(volume: Volume): string {
   if (volume.placementId === null) throw new ScoriaError('invalid-state', `Volume ${volume.id} has no storage yet.`);
   return volume.placementId;
+}
+
+/** A zone that no backend is in would only be found out of by the scheduler, when the caller has gone. */
+async function requireZone(transaction: Transaction, zone: string | null): Promise<void> {
+  if (zone === null) return;
+  const zones = new Set((await transaction.backends.list()).map(({ availabilityZone }) => availabilityZone));
+  if (zones.has(zone)) return;
+  throw new ScoriaError(
+    'invalid-input',
+    `Availability zone '${zone}' is invalid. There are: ${[...zones].join(', ') || 'none'}.`,
+  );
 }

@@ -181,7 +181,13 @@ export class TargetService {
     return { held };
   }
 
-  async copy({ volumeId, source, target }: VerbRequest<'copy'>, call: VerbCall): Promise<VerbReply<'copy'>> {
+  async copy(request: VerbRequest<'copy'>, call: VerbCall): Promise<VerbReply<'copy'>> {
+    // A copy whose caller died may still be settling: nothing of it may land after the next one has begun.
+    return this.#inTurn(`copy to ${request.target.path}`, () => this.#copy(request, call));
+  }
+
+  async #copy({ volumeId, source, target }: VerbRequest<'copy'>, call: VerbCall): Promise<VerbReply<'copy'>> {
+    call.signal.throwIfAborted();
     const device = await openDevice(this.#options.openers, target, false);
     try {
       let copying: Promise<void> | undefined;
@@ -317,14 +323,14 @@ export class TargetService {
   }
 
   /** Runs `work` after what was asked before about the same volume. */
-  async #inTurn<T>(volumeId: string, work: () => Promise<T>): Promise<T> {
-    const before = this.#turns.get(volumeId) ?? Promise.resolve();
+  async #inTurn<T>(key: string, work: () => Promise<T>): Promise<T> {
+    const before = this.#turns.get(key) ?? Promise.resolve();
     const turn = before.then(work, work);
-    this.#turns.set(volumeId, turn);
+    this.#turns.set(key, turn);
     try {
       return await turn;
     } finally {
-      if (this.#turns.get(volumeId) === turn) this.#turns.delete(volumeId);
+      if (this.#turns.get(key) === turn) this.#turns.delete(key);
     }
   }
 }

@@ -341,16 +341,28 @@ describe('services, pools, zones', () => {
   });
 });
 
+test('a zone that nobody is in is refused at once', async () => {
+  const { status, body } = await service.ask('POST', '/volumes', { body: { volume: { size: 1, availability_zone: 'mars' } } });
+  expect([status, body.badRequest.message]).toEqual([400, "Availability zone 'mars' is invalid. There are: nova."]);
+});
+
 test('a user message tells why a volume ended in error', async () => {
-  const made = await service.ask('POST', '/volumes', { body: { volume: { size: 1, availability_zone: 'mars' } } });
+  const disable = (how: string) =>
+    service.ask('PUT', `/os-services/${how}`, {
+      as: 'admin',
+      body: { binary: 'cinder-volume', host: 'host@memory', ...(how !== 'enable' && { disabled_reason: 'gone to mars' }) },
+    });
+  expect((await disable('disable-log-reason')).status).toBe(200);
+  const made = await service.ask('POST', '/volumes', { body: { volume: { size: 1 } } });
   const { id } = made.body.volume;
   expect(await service.settled(`/volumes/${id}`, 'volume')).toBe('error');
+  expect((await disable('enable')).status).toBe(200);
   const list = await service.ask('GET', `/messages?resource_uuid=${id}`);
   expect(list.body.messages).toMatchObject([
     { resource_type: 'VOLUME', resource_uuid: id, message_level: 'ERROR', request_id: made.headers['x-compute-request-id'] },
   ]);
   const message = list.body.messages[0];
-  expect((await service.ask('GET', `/messages/${message.id}`)).body.message.user_message).toMatch(/host@memory#pool.*mars/s);
+  expect((await service.ask('GET', `/messages/${message.id}`)).body.message.user_message).toMatch(/host@memory.*mars/s);
   expect((await service.ask('GET', `/messages/${message.id}`, { as: 'blue' })).status).toBe(404);
   expect((await service.ask('GET', '/messages', { version: '3.2' })).status).toBe(404);
   expect((await service.ask('GET', '/messages', { version: '3.4' })).status).toBe(200);
