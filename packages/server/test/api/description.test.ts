@@ -3,7 +3,7 @@ import { expect, test } from 'vitest';
 import { apiDescription } from '../../src/api/description.ts';
 import { blockStorageRoutes } from '../../src/api/routes.ts';
 
-test('openapi.json is what the routes say; if not, run packages/server/scripts/make-openapi.ts', async () => {
+test('openapi.json is what the routes say; if not, run "npm run docs:openapi"', async () => {
   const kept: unknown = JSON.parse(await readFile(new URL('../../openapi.json', import.meta.url), 'utf8'));
   expect(kept).toEqual(JSON.parse(JSON.stringify(apiDescription())));
 });
