@@ -211,7 +211,7 @@ test('a cancelled migration ends within a second and leaves the volume where it 
   await remove(attached);
 });
 
-test('a migration under way survives kills: nothing is stuck, no flushed byte is lost', async () => {
+test('a migration under way survives kills and a stop: nothing is stuck, no flushed byte is lost', async () => {
   const attached = await attachedVolume('killed');
   const { volumeId } = attached;
   const writer = new FlushedWriter(attached.connection);
@@ -219,16 +219,23 @@ test('a migration under way survives kills: nothing is stuck, no flushed byte is
   const running = writer.run(end.signal);
   const outcomes: string[] = [];
   try {
-    for (const kill of ['control plane', 'target', 'both', 'control plane', 'target', 'both']) {
+    const rounds = [
+      { kill: 'target', late: false },
+      { kill: 'control plane', late: false },
+      { kill: 'target', late: true },
+      { kill: 'both', late: true },
+      { kill: 'nothing, but stop', late: false },
+    ] as const;
+    for (const { kill, late } of rounds) {
       const from = placeOf(volumeId).backend;
       const to = otherBackend(volumeId);
       const operation = await migrate(volumeId);
-      // The later rounds kill nearer to the switch.
-      const late = outcomes.length >= 3;
+      // A late kill falls near the switch.
       await follow(operation, copying(late ? 1024 * MiB : 150 * MiB));
       const failures = writer.failures;
-      if (kill !== 'target') await service.killControlPlane();
-      if (kill !== 'control plane') await service.killTarget();
+      if (kill === 'control plane' || kill === 'both') await service.killControlPlane();
+      if (kill === 'target' || kill === 'both') await service.killTarget();
+      if (kill === 'nothing, but stop') await service.stop();
       if (kill !== 'target') {
         await service.start();
         api = service.api;
@@ -249,7 +256,7 @@ test('a migration under way survives kills: nothing is stuck, no flushed byte is
     end.abort();
     await running;
   }
-  process.stdout.write(`Kills during a migration: ${outcomes.join(', ')}\n`);
+  process.stdout.write(`A migration under way, and killed: ${outcomes.join(', ')}\n`);
   expect(await writer.lost(attached.connection)).toEqual([]);
   await api.detach(attached.id);
   const again = await api.attach(volumeId, { ...testConnector, initiator: 'iqn.2026-11.example:reader' });
