@@ -1,6 +1,6 @@
 import { driverChecks, driverConformance, runDriverConformance, startDriver } from '@scoria/conformance';
 import { definePlugin, systemRandom } from '@scoria/core';
-import { MemoryBackend, memoryDriver } from '@scoria/driver-memory';
+import { MemoryBackend, memoryDriver, MemoryDriver } from '@scoria/driver-memory';
 import { expect, test } from 'vitest';
 import { brokenCopies } from './broken-copies.ts';
 import { brokenDevices } from './broken-devices.ts';
@@ -67,3 +67,22 @@ test('a driver that does nothing passes only what asks for nothing', async () =>
     reason: 'the driver does not declare "clone"',
   });
 });
+
+test('a driver that hangs fails at the deadline of each check, and the run ends', async () => {
+  const backend = newBackend();
+  const sound = memoryDriver({ backend });
+  const hanging = { ...sound, create: () => brokenByHanging(new MemoryDriver(backend, backend.backendId)) };
+  const report = await runDriverConformance({
+    name: 'hanging',
+    version: '0.0.0',
+    capabilities: [],
+    create: () => startDriver(hanging, {}, { baseDirectory: '/' }),
+    deadline: 5,
+  });
+  expect(report.passed).toBe(0);
+  expect(report.results.find(({ id }) => id === 'create-zeroes')?.reason).toBe('create-zeroes did not end within 5 ms');
+});
+
+function brokenByHanging(driver: MemoryDriver): MemoryDriver {
+  return Object.assign(driver, { check: () => new Promise<never>(() => {}) });
+}
