@@ -88,7 +88,8 @@ export async function faultsAtRest(site: Rested): Promise<readonly string[]> {
 
   faults.push(...(await placementFaults(site, reading, volumes, snapshots)));
   for (const project of site.projects) {
-    const mine = <Row extends { readonly projectId: string }>(rows: readonly Row[]) => rows.filter((row) => row.projectId === project);
+    const mine = <Row extends { readonly projectId: string }>(rows: readonly Row[]) =>
+      rows.filter((row) => row.projectId === project);
     const bytes = [...mine(volumes), ...mine(snapshots)].reduce((sum, { size }) => sum + size, 0);
     const rows = { volumes: mine(volumes).length, snapshots: mine(snapshots).length, gigabytes: bytes / 2 ** 30 };
     const usage = await site.usage(project);

@@ -1,4 +1,12 @@
-import { type BlockStorage, hasEnded, type Placement, type RequestContext, ScoriaError, type Snapshot, type Volume } from '@scoria/core';
+import {
+  type BlockStorage,
+  hasEnded,
+  type Placement,
+  type RequestContext,
+  ScoriaError,
+  type Snapshot,
+  type Volume,
+} from '@scoria/core';
 import { blocks, blockSize, stamped, type Stamps, stampsOf, WriteHistory } from './content-oracle.ts';
 import type { InitiatorSession } from './modelled-target.ts';
 import type { Action, ActionKind } from './plan.ts';
@@ -47,11 +55,13 @@ export class Clients {
       const history = this.histories.get(volumeId);
       if (history) history.add(offset / blockSize, stampsOf(data.subarray(0, blockSize), 1)[0] ?? 0);
       else this.#unseen.add(volumeId);
-      if (this.#ended.has(accessId)) world.find(`a write of access ${accessId} reached volume ${volumeId} after its detach returned`);
+      if (this.#ended.has(accessId))
+        world.find(`a write of access ${accessId} reached volume ${volumeId} after its detach returned`);
       const initiators = new Set(
         [...world.target.exports.values()].filter((each) => each.volumeId === volumeId).map(({ initiator }) => initiator),
       );
-      if (initiators.size > 1 && !this.#shared.has(volumeId)) world.find(`volume ${volumeId} is published to ${initiators.size} hosts`);
+      if (initiators.size > 1 && !this.#shared.has(volumeId))
+        world.find(`volume ${volumeId} is published to ${initiators.size} hosts`);
     };
   }
 

@@ -36,18 +36,24 @@ export interface Action {
 /** A whole run: the same plan gives the same run. */
 export interface Plan {
   readonly seed: number;
+  /** Whether two volume services share the work on the same arrays. */
+  readonly twins: boolean;
   readonly actions: readonly Action[];
 }
 
 /** Draws what a run of `seed` does. */
 export function drawPlan(seed: number, length = 60): Plan {
   const random = new SeededRandom(seed);
+  const twins = random.chance(0.3);
   const kinds = Object.entries(weights).flatMap(([kind, weight]) => new Array<ActionKind>(weight).fill(kind as ActionKind));
   let at = 0;
   const actions = Array.from({ length }, (): Action => {
     // Often at once, sometimes after a while.
     at += random.chance(0.3) ? 0 : random.below(random.chance(0.2) ? 20_000 : 1_500);
-    return { at, kind: kinds[random.below(kinds.length)] ?? 'create', choice: random.next() };
+    const kind = kinds[random.below(kinds.length)] ?? 'create';
+    // A twin that is stopped for longer than its lease and goes on afterwards could only be refused by the array itself.
+    const outlasting = kind === 'pause' || kind === 'jump';
+    return { at, kind: twins && outlasting ? 'create' : kind, choice: random.next() };
   });
-  return { seed, actions };
+  return { seed, twins, actions };
 }

@@ -5,7 +5,7 @@ export async function shrink(plan: Plan, fails: (plan: Plan) => Promise<boolean>
   let { actions } = plan;
   let left = runs;
   for (let size = Math.ceil(actions.length / 2); size >= 1; size = size === 1 ? 0 : Math.ceil(size / 2)) {
-    for (let from = 0; from < actions.length && left > 0; ) {
+    for (let from = 0; from < actions.length && left > 0;) {
       const fewer = actions.toSpliced(from, size);
       left -= 1;
       if (await fails({ ...plan, actions: fewer })) actions = fewer;

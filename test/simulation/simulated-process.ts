@@ -219,7 +219,9 @@ export class SimulatedProcess {
       open: async () => {},
       close: async () => {},
       installationId: () => store.installationId(),
-      reading: interceptedMembers(changed(store.reading), (_verb, proceed) => this.through(() => activity.track(() => proceed()))),
+      reading: interceptedMembers(changed(store.reading), (_verb, proceed) =>
+        this.through(() => activity.track(() => proceed())),
+      ),
       transaction: (work) =>
         this.through(async () => {
           const steps: JournaledStep[] = [];

@@ -18,7 +18,7 @@ const recovery = 1_800_000;
 
 /** Runs a plan to its end, or to the first thing that is wrong. */
 export async function simulate(plan: Plan, sabotage: Sabotage = {}): Promise<Verdict> {
-  const world = new World(plan.seed, sabotage);
+  const world = new World(plan, sabotage);
   const clients = new Clients(world);
   try {
     await world.start();

@@ -5,6 +5,7 @@ import capacityFilter from '@scoria/scheduler-weighers/capacity-filter';
 import { createSqliteStore } from '@scoria/store-sql';
 import { FaultInjection } from './fault-injection.ts';
 import { ModelledTarget } from './modelled-target.ts';
+import type { Plan } from './plan.ts';
 import { SeededRandom } from './seeded-random.ts';
 import { SharedBus } from './shared-bus.ts';
 import { SimulatedProcess } from './simulated-process.ts';
@@ -41,19 +42,22 @@ export class World {
   readonly arrays: Readonly<Record<string, MemoryBackend>>;
   /** What is wrong, in the order of its being seen. */
   readonly findings: string[] = [];
-  readonly seats: readonly Seat[] = [
-    { host: 'scheduler-1', roles: ['scheduler'], serves: [], process: null, storage: null },
-    { host: 'scheduler-2', roles: ['scheduler'], serves: [], process: null, storage: null },
-    { host: 'volume-1', roles: ['volume'], serves: ['a', 'b'], process: null, storage: null },
-    { host: 'volume-2', roles: ['volume', 'scheduler'], serves: ['c'], process: null, storage: null },
-  ];
+  readonly seats: readonly Seat[];
   readonly #plugin;
   readonly #bus: SharedBus;
   readonly #sabotage: Sabotage;
   #started = 0;
 
-  constructor(seed: number, sabotage: Sabotage = {}) {
+  constructor({ seed, twins }: Plan, sabotage: Sabotage = {}) {
     this.#sabotage = sabotage;
+    const volume1 = { host: 'volume-1', roles: ['volume'], serves: ['a', 'b'], process: null, storage: null } as const;
+    this.seats = [
+      { host: 'scheduler-1', roles: ['scheduler'], serves: [], process: null, storage: null },
+      { host: 'scheduler-2', roles: ['scheduler'], serves: [], process: null, storage: null },
+      { ...volume1 },
+      { host: 'volume-2', roles: ['volume', 'scheduler'], serves: ['c'], process: null, storage: null },
+      ...(twins ? [{ ...volume1 }] : []),
+    ];
     this.random = new SeededRandom(seed ^ 0x5bd1e995);
     this.faults = new FaultInjection(seed, this.time);
     this.store = createSqliteStore({ path: ':memory:', random: this.random });

@@ -1,0 +1,25 @@
+import { describe, expect, it } from 'vitest';
+import { missingGuards } from './missing-guards.ts';
+import { drawPlan } from './plan.ts';
+import { simulate } from './simulation.ts';
+
+/** Runs in which a missing guard must be seen. */
+const runs = 40;
+
+describe('the simulation notices when there is no more', () => {
+  it.each(missingGuards)('$guard', { timeout: 120_000 }, async ({ amongTwins, repositories, remove }) => {
+    const restore = remove?.();
+    try {
+      let findings: readonly string[] = [];
+      for (let seed = 1, left = runs; left > 0 && findings.length === 0; seed += 1) {
+        const plan = drawPlan(seed);
+        if (amongTwins && !plan.twins) continue;
+        left -= 1;
+        ({ findings } = await simulate(plan, repositories ? { repositories } : {}));
+      }
+      expect(findings).not.toEqual([]);
+    } finally {
+      restore?.();
+    }
+  });
+});
