@@ -1,7 +1,6 @@
 import {
   chaosDriver,
   chaosTransport,
-  fileVolumes,
   RecordingLog,
   startDriver,
   startTransport,
@@ -163,9 +162,8 @@ test('a transport loses replies as well; stop and connectionInfo work as ever', 
     config: deviceLocatorSchema.pick({}),
     create: ({ log }) => new LoopbackTransport(log),
   });
-  const volumes = await fileVolumes();
   const options = { seed: 1, lostReplies: 1, verbs: ['export'] };
-  const { transport, cleanup } = await startTransport(chaosTransport(loopback, options));
+  const { transport, volumes, cleanup } = await startTransport(chaosTransport(loopback, options));
   const access = {
     accessId: systemRandom.uuid(),
     volumeId: systemRandom.uuid(),
