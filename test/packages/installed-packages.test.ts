@@ -192,7 +192,7 @@ describe('the installed program', () => {
     );
     expect(output).toMatch(/faulty\.yaml:6: backends\.acme\.transport: there is no transport missing/);
     expect(output).toMatch(/faulty\.yaml:7: backends\.acme\.config\.directory: /);
-    expect(output).toMatch(/faulty\.yaml:7: backends\.acme\.config: .*folder/);
+    expect(output).toMatch(/faulty\.yaml:7: backends\.acme\.config\.folder: there is no such setting/);
     expect(output).toMatch(/faulty\.yaml:10: scheduler\.filters\.0\.plugin: acme-favourite-weigher is a pool-weigher/);
     expect(output).toMatch(/faulty\.yaml:12: scheduler\.filters\.1\.plugin: \.\/not-there\.js cannot be loaded/);
     expect(output).toMatch(/faulty\.yaml:14: scheduler\.weighers\.0\.plugin: this is no plug-in/);
