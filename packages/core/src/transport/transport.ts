@@ -20,7 +20,7 @@ export interface ExportRequest {
   readonly readOnly: boolean;
   /** CHAP secret of this access, never logged nor stored. */
   readonly secret: string;
-  /** When given, only this initiator name may log in. */
+  /** Initiator name of the host. CHAP is the authority; a transport may be configured to admit only this name besides. */
   readonly initiator?: string | undefined;
 }
 
