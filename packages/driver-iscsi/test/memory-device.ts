@@ -11,6 +11,7 @@ export class MemoryDevice implements BlockDevice {
   closed = false;
   /** Awaited by every call that is listed in it. */
   delays: Partial<Record<'read' | 'write' | 'flush' | 'discard', () => Promise<void>>> = {};
+  readonly #waiting = new Set<Promise<void>>();
   /** Offsets of the blocks that were written. */
   allocated = new Set<number>();
 
@@ -26,32 +27,32 @@ export class MemoryDevice implements BlockDevice {
   }
 
   async read(into: Uint8Array, offset: number): Promise<void> {
-    await this.delays.read?.();
+    await this.#delay('read');
     this.content.copy(into, 0, offset, offset + into.length);
   }
 
   async write(data: Uint8Array, offset: number, options?: WriteOptions): Promise<void> {
     if (this.readOnly) throw new ScoriaError('device-not-permitted', 'the device is open for reading only');
-    await this.delays.write?.();
+    await this.#delay('write');
     this.calls.push(`write ${offset} ${data.length}${options?.fua ? ' fua' : ''}`);
     this.content.set(data, offset);
     for (let at = offset; at < offset + data.length; at += this.blockSize) this.allocated.add(at);
   }
 
   async writeZeroes(offset: number, length: number): Promise<void> {
-    await this.delays.discard?.();
+    await this.#delay('discard');
     this.calls.push(`zeroes ${offset} ${length}`);
     this.#free(offset, length);
   }
 
   async discard(offset: number, length: number): Promise<void> {
-    await this.delays.discard?.();
+    await this.#delay('discard');
     this.calls.push(`discard ${offset} ${length}`);
     this.#free(offset, length);
   }
 
   async flush(): Promise<void> {
-    await this.delays.flush?.();
+    await this.#delay('flush');
     this.calls.push('flush');
   }
 
@@ -69,7 +70,19 @@ export class MemoryDevice implements BlockDevice {
   }
 
   async close(): Promise<void> {
+    await Promise.allSettled(this.#waiting);
     this.closed = true;
+  }
+
+  async #delay(call: 'read' | 'write' | 'flush' | 'discard'): Promise<void> {
+    const delay = this.delays[call]?.();
+    if (delay === undefined) return;
+    this.#waiting.add(delay);
+    try {
+      await delay;
+    } finally {
+      this.#waiting.delete(delay);
+    }
   }
 
   #free(offset: number, length: number): void {

@@ -1,5 +1,6 @@
 import { afterEach, beforeEach, describe, expect, test } from 'vitest';
 import { CallerGone } from '../src/target/target-service.ts';
+import { ManualClock } from './manual-clock.ts';
 import { MemoryDevice } from './memory-device.ts';
 import { accessId, eventually, gate, mebibyte, TargetFixture, volumeId } from './target-fixture.ts';
 import { cdbs, type TestInitiator } from './test-initiator.ts';
@@ -183,6 +184,42 @@ describe('a mirror of a volume in use', () => {
     expect(fresh().closed).toBe(true);
     expect((await initiator.command(cdbs.write10(0, 1), { data: block(2) })).status).toBe(0);
     expect(target.device.content[0]).toBe(2);
+  });
+
+  test('ends also when its target hangs; nothing is mirrored there again before that lets go', async () => {
+    await target.stop();
+    const clock = new ManualClock();
+    const devices = target.devices;
+    target = new TargetFixture(clock);
+    target.devices.set('/new', devices.get('/new')!);
+    await target.device.write(block(1), 0);
+    await target.service.start();
+    await target.export();
+    const slow = slowTarget();
+    const { controller, done } = mirror();
+    await slow.reached;
+    controller.abort(new Error('no longer wanted'));
+    await new Promise((resolve) => setImmediate(resolve));
+    const initiator = await target.session();
+    expect((await initiator.command(cdbs.write10(0, 1), { data: block(2) })).status).toBe(0);
+    clock.advance(5_000);
+    await expect(done).rejects.toThrow('no longer wanted');
+    const ended = end('source');
+    const again = mirror();
+    for (const late of [ended, again.done]) {
+      await new Promise((resolve) => setImmediate(resolve));
+      clock.advance(5_000);
+      await expect(late).rejects.toMatchObject({ code: 'deadline-exceeded' });
+    }
+    await target.service.unexport({ accessId });
+    expect(target.device.closed).toBe(false);
+    const old = fresh();
+    slow.open();
+    await eventually(() => old.closed && target.device.closed, 'the end of both devices');
+    expect(await end('source')).toBeNull();
+    fresh().delays = {};
+    await mirror().done;
+    expect(fresh().content.equals(target.device.content)).toBe(true);
   });
 
   test('is joined by a repeat, and goes on when a caller is gone', async () => {

@@ -1,7 +1,9 @@
+import { systemClock } from '@scoria/core/device';
 import fc from 'fast-check';
 import { describe, expect, test } from 'vitest';
 import { Mirror } from '../src/volume/mirror.ts';
 import { mirrorChunk, MirroredDevice } from '../src/volume/mirrored-device.ts';
+import { ManualClock } from './manual-clock.ts';
 import { MemoryDevice } from './memory-device.ts';
 import { gate, mebibyte } from './target-fixture.ts';
 
@@ -59,7 +61,7 @@ describe('a mirror', () => {
       fc.asyncProperty(fc.scheduler(), changes, changes, changes, async (scheduler, before, during, after) => {
         const [source, target] = [memory(), memory()];
         target.content.fill(0xee);
-        const device = new MirroredDevice(source, target);
+        const device = new MirroredDevice(source, target, systemClock);
         for (const change of before) await apply(device, change);
         const pause = () => scheduler.schedule(Promise.resolve());
         source.delays = { read: pause, write: pause, discard: pause, flush: pause };
@@ -96,7 +98,7 @@ describe('a mirror', () => {
         fc.integer({ min: 0, max: 12 }),
         async (scheduler, before, during, fails) => {
           const [source, target] = [memory(), memory()];
-          const device = new MirroredDevice(source, target);
+          const device = new MirroredDevice(source, target, systemClock);
           for (const change of before) await apply(device, change);
           const pause = () => scheduler.schedule(Promise.resolve());
           source.delays = { read: pause, write: pause, discard: pause };
@@ -135,7 +137,7 @@ describe('a mirror', () => {
 
   test('skips holes, also where they come into being meanwhile', async () => {
     const [source, target] = [memory(), memory()];
-    const device = new MirroredDevice(source, target);
+    const device = new MirroredDevice(source, target, systemClock);
     await device.write(Buffer.alloc(grain, 1), 2 * mirrorChunk);
     const values: number[] = [];
     await new Mirror(device).follow({ ...forever, progress: (done) => values.push(done) });
@@ -146,7 +148,7 @@ describe('a mirror', () => {
 
   test('does not write zeroes of a source that cannot tell its holes', async () => {
     const [source, target] = [memory(), memory()];
-    const device = new MirroredDevice(source, target);
+    const device = new MirroredDevice(source, target, systemClock);
     await device.write(Buffer.alloc(size), 0);
     await new Mirror(device).follow(forever);
     expect(target.allocated.size).toBe(0);
@@ -154,7 +156,7 @@ describe('a mirror', () => {
 
   test('flushes both from the time on when both are the same', async () => {
     const [source, target] = [memory(), memory()];
-    const device = new MirroredDevice(source, target);
+    const device = new MirroredDevice(source, target, systemClock);
     await device.flush();
     expect(target.calls).toEqual([]);
     await new Mirror(device).follow(forever);
@@ -169,7 +171,7 @@ describe('a mirror', () => {
 
   test('that is committed fails what its target fails', async () => {
     const [source, target] = [memory(), memory()];
-    const device = new MirroredDevice(source, target);
+    const device = new MirroredDevice(source, target, systemClock);
     expect(() => device.commit()).toThrow(expect.objectContaining({ code: 'transport-failed' }));
     await new Mirror(device).follow(forever);
     device.commit();
@@ -182,13 +184,13 @@ describe('a mirror', () => {
 
   test('fails with the source where that cannot be read, and a change that the source refuses is not made on the target', async () => {
     const [source, target] = [memory(), memory()];
-    const device = new MirroredDevice(source, target);
+    const device = new MirroredDevice(source, target, systemClock);
     await device.write(Buffer.alloc(size, 1), 0);
     source.delays = { read: () => Promise.reject(new Error('a bad sector')) };
     await expect(new Mirror(device).follow(forever)).rejects.toThrow('a bad sector');
 
     const [good, copy] = [memory(), memory()];
-    const second = new MirroredDevice(good, copy);
+    const second = new MirroredDevice(good, copy, systemClock);
     await new Mirror(second).follow(forever);
     good.delays = { write: () => Promise.reject(new Error('no space')) };
     await expect(second.write(Buffer.alloc(grain, 1), 0)).rejects.toThrow('no space');
@@ -196,13 +198,54 @@ describe('a mirror', () => {
   });
 
   test('refuses a target that is too small or has other blocks', () => {
-    expect(() => new MirroredDevice(new MemoryDevice(2 * mebibyte), new MemoryDevice(mebibyte))).toThrow('1048576 bytes');
-    expect(() => new MirroredDevice(new MemoryDevice(mebibyte), new MemoryDevice(mebibyte, 4096))).toThrow('blocks of 4096');
+    expect(() => new MirroredDevice(new MemoryDevice(2 * mebibyte), new MemoryDevice(mebibyte), systemClock)).toThrow(
+      '1048576 bytes',
+    );
+    expect(() => new MirroredDevice(new MemoryDevice(mebibyte), new MemoryDevice(mebibyte, 4096), systemClock)).toThrow(
+      'blocks of 4096',
+    );
+  });
+
+  test('breaks when its target falls silent, and lets those go who wait for it', async () => {
+    const clock = new ManualClock();
+    const [source, target] = [memory(), memory()];
+    const device = new MirroredDevice(source, target, clock);
+    await new Mirror(device).follow(forever);
+    const silent = gate();
+    target.delays = { write: () => silent.opened, flush: () => silent.opened };
+    const changes = Promise.all([device.write(Buffer.alloc(grain, 1), 0), device.flush()]);
+    await new Promise((resolve) => setImmediate(resolve));
+    clock.advance(9_999);
+    expect(device.state).toBe('whole');
+    clock.advance(1);
+    await changes;
+    expect(device.state).toBe('broken');
+    expect(device.broken.reason).toMatchObject({ code: 'deadline-exceeded' });
+    silent.open();
+  });
+
+  test('that is committed waits for its target, however long it takes', async () => {
+    const clock = new ManualClock();
+    const [source, target] = [memory(), memory()];
+    const device = new MirroredDevice(source, target, clock);
+    await new Mirror(device).follow(forever);
+    device.commit();
+    const silent = gate();
+    target.delays = { write: () => silent.opened };
+    let written = false;
+    const change = device.write(Buffer.alloc(grain, 1), 0).then(() => (written = true));
+    await new Promise((resolve) => setImmediate(resolve));
+    clock.advance(60_000);
+    await new Promise((resolve) => setImmediate(resolve));
+    expect([written, device.state]).toEqual([false, 'committed']);
+    silent.open();
+    await change;
+    expect(target.content.equals(source.content)).toBe(true);
   });
 
   test('ends when it is told to, after what is under way, and writes nothing more', async () => {
     const [source, target] = [memory(), memory()];
-    const device = new MirroredDevice(source, target);
+    const device = new MirroredDevice(source, target, systemClock);
     await device.write(Buffer.alloc(size, 1), 0);
     const slow = gate();
     target.delays.write = () => slow.opened;

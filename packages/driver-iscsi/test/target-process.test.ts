@@ -112,7 +112,11 @@ describe('a target in a process of its own', () => {
     await transport.copy(volumeId, request().device, target, { ...call, progress: (done) => progress.push(done) });
     expect(progress.at(-1)).toBe(8 * mebibyte);
     const controller = new AbortController();
-    const cancelled = transport.copy(volumeId, request().device, target, {
+    // So much that it cannot be done before the cancel arrives.
+    await writeFile(join(directory, 'large'), Buffer.alloc(128 * mebibyte, 1));
+    await truncate(target.path, 128 * mebibyte);
+    const large = { ...target, path: join(directory, 'large') };
+    const cancelled = transport.copy(accessId, large, target, {
       ...call,
       signal: controller.signal,
       progress: () => controller.abort(),

@@ -20,8 +20,12 @@ export interface VolumeContext {
   readonly clock: Clock;
   /** Called when a mirror has broken. The volume goes on with its source already. */
   readonly onMirrorBroken: (volume: ExportedVolume, mirror: Mirror, reason: unknown) => void;
+  /** Called when the target of a mirror that has ended is closed. */
+  readonly onTargetClosed: () => void;
 }
 
+/** Time for a device that is no longer wanted to let go, ms. */
+const releaseDeadline = 5_000;
 /** Time for writes under way to end while others are held for a change of device, ms. */
 const stillDeadline = 10_000;
 
@@ -34,6 +38,8 @@ export class ExportedVolume {
   readonly #context: VolumeContext;
   readonly #holds = new Map<string, Disposable>();
   #mirror: { readonly run: Mirror; readonly ends: MirrorEnds } | null = null;
+  /** Ends of targets that may still be written to. */
+  readonly #releases = new Set<Promise<void>>();
   #copies = 0;
 
   private constructor(unit: LogicalUnit, locator: DeviceLocator, context: VolumeContext) {
@@ -50,7 +56,7 @@ export class ExportedVolume {
 
   /** Whether a copy, a hold or a mirror still needs the device. */
   get busy(): boolean {
-    return this.#copies > 0 || this.#holds.size > 0 || this.#mirror !== null;
+    return this.#copies > 0 || this.#holds.size > 0 || this.#mirror !== null || this.#releases.size > 0;
   }
 
   /** Whether this is the volume that `locator` leads to, before, during or after a move. */
@@ -138,12 +144,14 @@ export class ExportedVolume {
       throw new ScoriaError('conflict', `Volume ${unit.volumeId} is being moved to ${running.ends.target.path} already`);
     }
     if (running !== null) await this.dropMirror(running.run, running.run.device.broken.reason);
+    // What is still under way to it would overwrite what the new mirror copies.
+    await this.#released();
     if (!isSame(this.#locator, source)) {
       throw new ScoriaError('conflict', `Volume ${unit.volumeId} lies on ${this.#locator.path}, not on ${source.path}`);
     }
     const opened = await openDevice(this.#context.openers, target, false);
     try {
-      const device = new MirroredDevice(unit.device, opened);
+      const device = new MirroredDevice(unit.device, opened, this.#context.clock);
       // A write that does not know of the mirror would be missed by the copy.
       await this.#whileStill(() => void unit.replaceDevice(device));
       const run = new Mirror(device);
@@ -167,7 +175,10 @@ export class ExportedVolume {
 
   /** Goes on with one device. Returns the devices of the mirror that there was; `null` when there was none. */
   async endMirror(keep: 'source' | 'target'): Promise<MirrorEnds | null> {
-    if (this.#mirror === null) return null;
+    if (this.#mirror === null) {
+      if (keep === 'source') await this.#released();
+      return null;
+    }
     const { run, ends } = this.#mirror;
     const { device } = run;
     if (keep === 'source') {
@@ -188,13 +199,30 @@ export class ExportedVolume {
     return ends;
   }
 
-  /** Ends a mirror, whatever its state, and goes on with the source. Does nothing when it has ended. */
+  /**
+   * Ends a mirror, whatever its state, and goes on with the source. Does nothing when it has ended. Rejects with
+   * `deadline-exceeded` when the target does not let go; the mirror has ended nevertheless.
+   */
   async dropMirror(run: Mirror, reason: unknown): Promise<void> {
     if (this.#mirror?.run !== run) return;
     // No need to hold writes: those under way through the mirror reach the source too.
     this.unit.replaceDevice(run.device.source);
     this.#mirror = null;
-    await run.end(reason);
+    const release = run.end(reason);
+    this.#releases.add(release);
+    const released = (): void => {
+      this.#releases.delete(release);
+      this.#context.onTargetClosed();
+    };
+    release.then(released, released);
+    await this.#released();
+  }
+
+  /** Waits until targets of mirrors that have ended are closed. */
+  async #released(): Promise<void> {
+    if (this.#releases.size === 0) return;
+    const what = `The end of what is under way to the former target of volume ${this.unit.volumeId}`;
+    await withDeadline(this.#context.clock, releaseDeadline, what, () => Promise.all(this.#releases));
   }
 
   /** Does `work` at a moment when no write is under way; those that come meanwhile wait. */
@@ -219,7 +247,8 @@ export class ExportedVolume {
       if (!this.unit.device.readOnly) await this.unit.device.flush();
     } finally {
       const stopped = new ScoriaError('transport-failed', `Volume ${this.unit.volumeId} is not served any more`);
-      if (this.#mirror !== null) await this.dropMirror(this.#mirror.run, stopped);
+      // A target that hangs must not keep the volume open.
+      if (this.#mirror !== null) await this.dropMirror(this.#mirror.run, stopped).catch(() => {});
       await this.unit.device.close();
     }
   }

@@ -224,7 +224,8 @@ export class TargetService {
       if (!(call.signal.reason instanceof CallerGone)) {
         // The copying stops at once, the rest ends when it is the volume's turn.
         mirror.device.break(error);
-        await this.#dropMirror(volume, mirror, error);
+        // That the target does not let go is told by endMirror.
+        await this.#dropMirror(volume, mirror, error).catch(() => {});
       }
       throw error;
     }
@@ -272,6 +273,7 @@ export class TargetService {
     const volume = await ExportedVolume.open(volumeId, device, readOnly, {
       openers: this.#options.openers,
       clock: this.#options.clock,
+      onTargetClosed: () => void this.#inTurn(volumeId, () => this.#closeIfUnused(volumeId)).catch(() => {}),
       onMirrorBroken: (broken, mirror, reason) => this.#mirrorBroke(broken, mirror, reason),
     });
     this.#volumes.set(volumeId, volume);
@@ -294,8 +296,11 @@ export class TargetService {
   /** Ends a mirror that is not wanted any more, or is broken; does nothing when it has ended. */
   async #dropMirror(volume: ExportedVolume, mirror: Mirror, reason: unknown): Promise<void> {
     await this.#inTurn(volume.unit.volumeId, async () => {
-      await volume.dropMirror(mirror, reason);
-      await this.#closeIfUnused(volume.unit.volumeId);
+      try {
+        await volume.dropMirror(mirror, reason);
+      } finally {
+        await this.#closeIfUnused(volume.unit.volumeId);
+      }
     });
   }
 

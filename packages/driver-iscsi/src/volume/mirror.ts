@@ -48,7 +48,7 @@ export class Mirror {
     }
   }
 
-  /** Stops copying, and lets go of the target as soon as nothing is under way to it. */
+  /** Stops copying. Settles when nothing is under way to the target any more and it is closed. */
   async end(reason: unknown): Promise<void> {
     this.device.break(reason);
     await this.#converged.catch(() => {});

@@ -1,8 +1,10 @@
-import { ScoriaError, type BlockDevice, type Extent, type WriteOptions } from '@scoria/core/device';
+import { ScoriaError, type BlockDevice, type Clock, type Extent, type WriteOptions } from '@scoria/core/device';
 import { RangeLocks } from './range-locks.ts';
 
 /** Bytes that are copied as one. */
 export const mirrorChunk = 1_048_576;
+/** Time for the target to answer before the mirror breaks, ms: initiators give up after 30 s. */
+const targetPatience = 10_000;
 const zeroes = Buffer.alloc(mirrorChunk);
 
 /** How far the two devices of a mirror are: see {@link MirroredDevice}. */
@@ -18,7 +20,8 @@ type Change = (device: BlockDevice, offset: number, length: number) => Promise<v
  * - `copying`: flushes go to the source alone.
  * - `whole`: both hold the same, what was flushed is on stable storage of both, and flushes go to both.
  * - `committed`: from here on a change or flush that the target refuses fails.
- * - `broken`: the target failed before that, or is no longer wanted; it is left alone and nobody notices.
+ * - `broken`: the target failed or fell silent before that, or is no longer wanted; it is left alone, nobody waits for what
+ *   is under way to it, and nobody notices.
  */
 export class MirroredDevice implements BlockDevice {
   readonly source: BlockDevice;
@@ -29,12 +32,15 @@ export class MirroredDevice implements BlockDevice {
   readonly #copied: Uint8Array;
   readonly #locks = new RangeLocks();
   readonly #broken = new AbortController();
+  readonly #clock: Clock;
+  /** Those who wait for the target, each by what lets it go. */
+  readonly #waiting = new Set<() => void>();
   #left: number;
   #flushesBoth = false;
   #state: MirrorState = 'copying';
 
   /** Rejects with `device-out-of-range` when the target cannot hold the source, or has other blocks. */
-  constructor(source: BlockDevice, target: BlockDevice) {
+  constructor(source: BlockDevice, target: BlockDevice, clock: Clock) {
     if (target.size < source.size || target.blockSize !== source.blockSize) {
       throw new ScoriaError(
         'device-out-of-range',
@@ -44,6 +50,7 @@ export class MirroredDevice implements BlockDevice {
     this.source = source;
     this.target = target;
     this.blockSize = source.blockSize;
+    this.#clock = clock;
     this.#copied = new Uint8Array(Math.ceil(source.size / mirrorChunk));
     this.#left = this.#copied.length;
   }
@@ -173,6 +180,7 @@ export class MirroredDevice implements BlockDevice {
     if (this.#state === 'broken') return;
     this.#state = 'broken';
     this.#broken.abort(reason);
+    for (const letGo of this.#waiting) letGo();
   }
 
   async #change(offset: number, length: number, change: Change): Promise<void> {
@@ -193,11 +201,21 @@ export class MirroredDevice implements BlockDevice {
   /** Work on the target: before the commit its failure breaks the mirror, afterwards it is the caller's. */
   async #onTarget(work: () => Promise<void>): Promise<void> {
     if (this.#state === 'broken') return;
+    const { promise, resolve, reject } = Promise.withResolvers<void>();
+    this.#waiting.add(resolve);
+    using _timer = this.#clock.timer(targetPatience, () => {
+      // Once committed a write that is given up could still come about after one that follows it.
+      if (this.#state === 'committed') return;
+      this.break(new ScoriaError('deadline-exceeded', `The target of the mirror did not answer within ${targetPatience} ms`));
+    });
     try {
-      await work();
+      work().then(resolve, reject);
+      await promise;
     } catch (error) {
       if (this.#state === 'committed') throw error;
       this.break(error);
+    } finally {
+      this.#waiting.delete(resolve);
     }
   }
 
