@@ -189,7 +189,7 @@ export const scenarios: readonly Scenario[] = [
   {
     name: 'a clone of a volume in use',
     operation: 'volume.create',
-    arrays: ['instant', 'file'],
+    arrays: ['instant'],
     prepare: async (site) => creation(site, { sourceVolumeId: await attachedVolume(site) }, image(10)),
   },
   {
@@ -301,7 +301,7 @@ export const scenarios: readonly Scenario[] = [
   {
     name: 'a migration in use',
     operation: 'volume.migrate',
-    arrays: ['instant', 'file'],
+    arrays: ['instant'],
     leaves: ['transport.endMirror', 'driver.delete'],
     prepare: async (site) => move(site, await attachedVolume(site), 'migrate', 'in-use'),
   },

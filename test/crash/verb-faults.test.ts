@@ -11,7 +11,7 @@ const cases = scenarios.flatMap((scenario) => scenario.arrays.map((array) => ({ 
 function isBearable(fault: VerbFault, verb: string, scenario: Scenario, array: ArrayKind): boolean {
   const late = fault === 'is late' || fault === 'is late with its reply';
   // What each verb of a real file does is the driver's conformance; here it is about core, and files are slow.
-  if (array === 'file') return fault === 'loses its reply' || fault === 'runs twice';
+  if (array === 'file') return fault === 'loses its reply';
   if (fault === 'fails for good') return !scenario.broken && !scenario.leaves?.includes(verb);
   // A process that was stopped for longer than its lease and then writes: only the storage itself could refuse it.
   if (late) return !scenario.broken && !verb.startsWith('device.');
