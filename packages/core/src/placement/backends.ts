@@ -218,6 +218,9 @@ export class Backends {
       const placement = await placements.get(access.placementId);
       if (placement.backendId !== backend.id) return;
       await transport.export(await this.exportRequest(access, placement, backend, this.#call()), this.#call());
+      // Another process may have ended it meanwhile: what came after its fence is taken back.
+      const open = (await accesses.ofVolume(access.volumeId)).some(({ id, state }) => id === access.id && state === 'open');
+      if (!open) await transport.unexport(access.id, this.#call());
     };
     const open = all.filter((access) => access.state === 'open');
     for (const [index, result] of (await Promise.allSettled(open.map(publish))).entries()) {
