@@ -12,15 +12,6 @@ const spared: ReadonlySet<string> = new Set([
   'transport.stats',
   'driver.list',
 ]);
-/** Verbs that undo: what they leave behind for good is a matter of audits, so they fail in passing only. */
-const undoing: ReadonlySet<string> = new Set([
-  'driver.delete',
-  'driver.deleteSnapshot',
-  'driver.locate',
-  'transport.unexport',
-  'transport.endMirror',
-  'transport.release',
-]);
 /** Faults in a row that a verb on one object may have: fewer than core tries. */
 const strikes = 2;
 
@@ -55,7 +46,6 @@ export class FaultInjection {
           await this.#stall(random, dead);
           throw new ScoriaError('backend-unavailable', `The reply of ${name} is lost`);
         }
-        if (undoing.has(name)) return proceed(deaf);
         if (kind === 9) await proceed(deaf);
         throw new ScoriaError('not-supported', `${name} fails for good`);
       },

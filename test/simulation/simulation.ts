@@ -1,5 +1,5 @@
 import { ScoriaError } from '@scoria/core';
-import { faultsAtRest, unended } from './at-rest.ts';
+import { faultsAtRest, type Rested, unended } from './at-rest.ts';
 import { Clients, member, projects, root } from './clients.ts';
 import { stampsOf } from './content-oracle.ts';
 import type { Plan } from './plan.ts';
@@ -15,6 +15,9 @@ export interface Verdict {
 
 /** Time that everything that was promised has to come to its end once nothing fails any more, ms. */
 const recovery = 1_800_000;
+
+/** Time in which the reconciler has seen, marked and removed what is left, ms. */
+const reconciliation = 2_400_000;
 
 /** Runs a plan to its end, or to the first thing that is wrong. */
 export async function simulate(plan: Plan, sabotage: Sabotage = {}): Promise<Verdict> {
@@ -81,7 +84,7 @@ async function rest(world: World, clients: Clients): Promise<void> {
   const [anyone] = storages;
   if (!anyone) throw new Error('Nobody is there');
   const { time, store } = world;
-  const faults = await faultsAtRest({
+  const rested: Rested = {
     store,
     projects,
     audits: () => Promise.all(storages.map((storage) => time.drive(storage.audits.run(root)))),
@@ -96,7 +99,14 @@ async function rest(world: World, clients: Clients): Promise<void> {
       const captured = clients.captured.get(id);
       return captured && captured.join() !== stamps.join() ? `${stamps.join()}, not ${captured.join()}` : null;
     },
-  });
+  };
+  let faults = await faultsAtRest(rested);
+  if (faults.length > 0) {
+    // What failed for good while it was undone is left to the reconciler.
+    await time.pass(time.now + reconciliation);
+    await time.until(async () => (await unended(store)).length === 0, recovery, 'The end of every operation');
+    faults = await faultsAtRest(rested);
+  }
   for (const fault of faults) world.find(fault);
   const names = (await store.reading.volumes.list('every-project', { limit: 1000 })).map(({ name }) => name);
   for (const name of names) {
