@@ -41,7 +41,7 @@ export interface EffectStep<Input, State> extends Step {
   /** The step is passed over when this says no. */
   when?(state: State, input: Input): boolean;
   run(context: StepContext<Input, State> & PluginCall): Promise<Partial<State> | void>;
-  undo?(context: StepContext<Input, State> & PluginCall): Promise<void>;
+  undo?(context: StepContext<Input, State> & PluginCall): Promise<Partial<State> | void>;
   /** For plans: bytes that the step would copy, told before it runs; 0 when it would be passed over. */
   copies?(transaction: Transaction, context: StepContext<Input, State>): Promise<number>;
 }

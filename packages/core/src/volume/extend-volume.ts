@@ -1,4 +1,5 @@
 import { z } from 'zod';
+import { ScoriaError } from '../error/scoria-error.ts';
 import { leaveFailureMessage } from '../message/failure-message.ts';
 import { defineOperation, type StepContext } from '../operation/definition.ts';
 import type { Transaction } from '../event/outbox.ts';
@@ -18,6 +19,11 @@ type Input = z.infer<typeof inputSchema>;
 
 const stateSchema = z.object({ backendId: z.string().optional(), realSize: z.number().optional() });
 type State = z.infer<typeof stateSchema>;
+
+/** Whether the array has given what was asked for. */
+function hasGrown({ input, state }: Pick<StepContext<Input, State>, 'input' | 'state'>): boolean {
+  return state.realSize !== undefined && state.realSize >= input.size;
+}
 
 async function settle(
   transaction: Transaction,
@@ -49,7 +55,7 @@ export const extendVolume = defineOperation<Input, State>({
       },
       async undo(transaction, { input, state }) {
         // What the array has given is not taken back: the claim stays with it.
-        if (state.realSize === undefined) await transaction.placements.update(input.placementId, { claimed: input.from });
+        if (!hasGrown({ input, state })) await transaction.placements.update(input.placementId, { claimed: input.from });
       },
     },
     {
@@ -61,6 +67,19 @@ export const extendVolume = defineOperation<Input, State>({
         const placement = await services.store.reading.placements.get(input.placementId);
         const { driver } = services.backends.get(state.backendId ?? '');
         return { realSize: (await driver.extend(backendObject(placement), input.size, context)).size };
+      },
+      // Nothing is made smaller. Asked for what it has, the driver tells how much that really is.
+      async undo(context) {
+        const { input, state, services } = context;
+        const placement = await services.store.reading.placements.get(input.placementId);
+        const { driver } = services.backends.get(state.backendId ?? '');
+        try {
+          return { realSize: (await driver.extend(backendObject(placement), input.from, context)).size };
+        } catch (error) {
+          // A backend that refuses to tell again and again has not grown it either.
+          if (context.operation.attempts === 0 && ScoriaError.from(error).retryable) throw error;
+          return {};
+        }
       },
     },
     {
@@ -83,9 +102,9 @@ export const extendVolume = defineOperation<Input, State>({
   ],
   async failed(transaction, context, failure) {
     const { input, state } = context;
-    // Initiators could not be told, and the volume is larger all the same.
+    // Whatever failed, the volume is larger all the same.
     if (state.realSize !== undefined) await transaction.placements.update(input.placementId, { size: state.realSize });
-    await settle(transaction, context, state.realSize === undefined ? input.from : input.size);
+    await settle(transaction, context, hasGrown(context) ? input.size : input.from);
     await leaveFailureMessage(transaction, context, failure);
   },
 });
