@@ -25,6 +25,8 @@ export const verbFaults: readonly VerbFault[] = [
   'is late with its reply',
 ];
 
+/** Time in which the reconciler has seen, marked and removed what is left, ms. */
+const reconciliation = 400_000;
 const longest = 900_000;
 
 /** Runs one scenario again and again on one site, each time with another crash or fault, and checks what it leaves. */
@@ -126,6 +128,8 @@ export class CrashHarness {
         },
       }),
       outcome,
+      // A second failure, or a process that comes back from the dead, leaves things to the reconciler.
+      this.#scenario.broken || fault === 'fails for good' ? 'reconciled' : 'at once',
     );
     return disturbed;
   }
@@ -145,7 +149,11 @@ export class CrashHarness {
     process.resume();
   }
 
-  async #run(probe: (running: Running) => Probe, allowed: Outcome | 'either'): Promise<void> {
+  async #run(
+    probe: (running: Running) => Probe,
+    allowed: Outcome | 'either',
+    patience: 'at once' | 'reconciled' = 'at once',
+  ): Promise<void> {
     const site = this.#site;
     const first = await site.running();
     const prepared = await this.#scenario.prepare(site);
@@ -178,7 +186,12 @@ export class CrashHarness {
       throw new Error(`${this.#scenario.operation} did not survive a crash: ${begun[0]?.error?.message ?? ''}`);
     }
     await prepared.expect(outcome);
-    const faults = await faultsAtRest(site.rested());
+    let faults = await faultsAtRest(site.rested());
+    if (faults.length > 0 && patience === 'reconciled') {
+      await site.time.pass(site.time.now + reconciliation);
+      await site.time.until(quiet, longest, 'The end of what the reconciler began');
+      faults = await faultsAtRest(site.rested());
+    }
     if (faults.length > 0) throw new Error(`${outcome}, and left: ${faults.join('; ')}`);
     await this.#clear();
   }

@@ -21,8 +21,6 @@ export interface Scenario {
   readonly arrays: readonly ArrayKind[];
   /** A verb that always fails for good: the scenario is about how its operation is undone. */
   readonly broken?: string;
-  /** Verbs whose failure for good leaves something that only an administrator or an audit removes. */
-  readonly leaves?: readonly string[];
   /** Sets up what the operation needs. */
   prepare(site: Site): Promise<Prepared>;
 }

@@ -153,8 +153,9 @@ function move(site: Site, volumeId: string, how: 'retype' | 'migrate', settled: 
     async expect(outcome) {
       const { status, hostString } = await volumeOf(site, volumeId);
       must(status === settled, `the volume is ${status}`);
-      const wanted = outcome === 'done' ? 'host@there#pool' : 'host@here#pool';
-      must(hostString === wanted, `the volume lies on ${hostString}`);
+      // A failure after the switch leaves the volume where it was to go.
+      const places = outcome === 'done' ? ['host@there#pool'] : ['host@here#pool', 'host@there#pool'];
+      must(places.includes(hostString ?? ''), `the volume lies on ${hostString}`);
     },
   };
 }
@@ -288,7 +289,6 @@ export const scenarios: readonly Scenario[] = [
     name: 'a retype that moves',
     operation: 'volume.retype',
     arrays: ['instant'],
-    leaves: ['transport.endMirror', 'driver.delete'],
     prepare: async (site) => move(site, await site.volume(10), 'retype', 'available'),
   },
   {
@@ -302,7 +302,6 @@ export const scenarios: readonly Scenario[] = [
     name: 'a migration in use',
     operation: 'volume.migrate',
     arrays: ['instant'],
-    leaves: ['transport.endMirror', 'driver.delete'],
     prepare: async (site) => move(site, await attachedVolume(site), 'migrate', 'in-use'),
   },
   {

@@ -3,6 +3,7 @@ import {
   type AnyVolumeDriver,
   type BlockDevice,
   type BlockStorage,
+  defaultReconciliationSettings,
   type DeviceOpener,
   openPathDevice,
   type Placement,
@@ -115,7 +116,9 @@ export class Site {
       filters: [{ plugin: capabilitiesFilter }],
     };
     const worker = { lease: 3_000, sweep: 1_000, retryPauses: [100, 500] };
-    const process = new SimulatedProcess(surroundings, { name, worker, settings: { reportInterval: 600_000 } }, probe);
+    const reconciliation = { ...defaultReconciliationSettings, interval: 60_000, garbageGrace: 60_000 };
+    const settings = { reportInterval: 600_000, reconciliation };
+    const process = new SimulatedProcess(surroundings, { name, worker, settings }, probe);
     const storage = await this.time.drive(process.start());
     this.#current = { process, storage };
     return this.#current;
