@@ -287,6 +287,13 @@ export class Volumes {
           },
         );
       }
+      const accesses = await transaction.accesses.ofVolume(id);
+      if (accesses.length > 0) {
+        throw new ScoriaError(
+          'invalid-state',
+          `Volume ${id} may still be published: the end of an access to it has not succeeded yet.`,
+        );
+      }
       const snapshots = await transaction.snapshots.list('every-project', {
         where: [{ field: 'volumeId', op: 'eq', value: id }],
       });
