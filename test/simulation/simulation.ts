@@ -101,7 +101,7 @@ async function rest(world: World, clients: Clients): Promise<void> {
     },
   };
   let faults = await faultsAtRest(rested);
-  if (faults.length > 0) {
+  if (faults.length > 0 && !world.faults.gentle) {
     // What failed for good while it was undone is left to the reconciler.
     await time.pass(time.now + reconciliation);
     await time.until(async () => (await unended(store)).length === 0, recovery, 'The end of every operation');

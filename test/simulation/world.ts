@@ -28,6 +28,8 @@ export interface Seat {
 
 /** Takes a guard of the production code away, to see that the simulation misses it. */
 export interface Sabotage {
+  /** Leaves nothing to the reconciler, which would mend what the missing guard does: what undoes fails in passing only. */
+  readonly gentle?: boolean;
   /** Changes what every process sees of the store. */
   repositories?(repositories: Repositories): Repositories;
 }
@@ -60,6 +62,7 @@ export class World {
     ];
     this.random = new SeededRandom(seed ^ 0x5bd1e995);
     this.faults = new FaultInjection(seed, this.time);
+    this.faults.gentle = sabotage.gentle ?? false;
     this.store = createSqliteStore({ path: ':memory:', random: this.random });
     const pools = [{ name: 'pool', total: unitsOfArray * unit, thin: false, maxOverSubscription: 1, reserved: 0 }];
     this.arrays = Object.fromEntries(
