@@ -115,7 +115,7 @@ async function placementFaults(
     [...volumes, ...snapshots].flatMap((row) => (row.placementId === null ? [] : [[row.placementId, row] as const])),
   );
   for (const { id, status, placementId } of [...volumes, ...snapshots]) {
-    if (placementId === null && status !== 'error') faults.push(`${id} is ${status} and has no placement`);
+    if (placementId === null && !status.startsWith('error')) faults.push(`${id} is ${status} and has no placement`);
   }
   const claimed = new Map<string, number>();
   for (const backend of await reading.backends.list()) {
