@@ -33,7 +33,7 @@ interface Promised {
 const everything = { limit: 1000 };
 
 /** Clients of two projects who do what a plan says, remember what they were promised, and look whether it is kept. */
-export class Clients {
+export class Clients implements Acting {
   readonly promised: Promised[] = [];
   /** What each volume has been written, where that is known. */
   readonly histories = new Map<string, WriteHistory>();
@@ -386,5 +386,3 @@ export class Clients {
 
 /** Every kind of action has its method. */
 type Acting = Record<ActionKind, (random: SeededRandom, project: string) => Promise<void>>;
-/** Fails to compile when a kind has none. */
-export type ClientsAct = Clients extends Acting ? true : never;

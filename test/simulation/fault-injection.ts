@@ -1,4 +1,4 @@
-import { ScoriaError } from '@scoria/core';
+import { type Created, type PoolReport, ScoriaError } from '@scoria/core';
 import { SeededRandom } from './seeded-random.ts';
 import type { Probe } from './simulated-process.ts';
 import type { VirtualTime } from './virtual-time.ts';
@@ -25,7 +25,19 @@ const undoing: ReadonlySet<string> = new Set([
 /** Faults in a row that a verb on one object may have: fewer than core tries. */
 const strikes = 2;
 
-/** Lets drivers and transports fail, stall, be deaf to aborts and lose replies, as a seed has it. */
+/** What a driver or transport may say that is not so, by verb: only what core can doubt, or must live with. */
+const lies: Readonly<Record<string, (told: unknown, random: SeededRandom) => unknown>> = {
+  /** There is far more room, or none. */
+  'driver.pools': (told, random) =>
+    (told as PoolReport[]).map((pool) => ({ ...pool, free: random.chance(0.5) ? 0 : pool.total })),
+  /** It has not grown as asked. */
+  'driver.create': (told, random) => ({ ...(told as Created), size: random.below(512) }),
+  'driver.extend': (_told, random) => ({ size: random.below(512) }),
+  /** Some of what is published is not mentioned. */
+  'transport.list': (told, random) => (told as unknown[]).filter(() => random.chance(0.5)),
+};
+
+/** Lets drivers and transports fail, stall, lie, be deaf to aborts and lose replies, as a seed has it. */
 export class FaultInjection {
   /** Whether faults happen now. */
   active = true;
@@ -46,7 +58,10 @@ export class FaultInjection {
     return {
       verb: async (name, proceed, args) => {
         const random = this.#dice(process, name);
-        if (!this.active || spared.has(name)) return proceed();
+        if (!this.active) return proceed();
+        const lie = lies[name];
+        if (lie && random.chance(0.05) && (spared.has(name) || this.#mayFail(name, args))) return lie(await proceed(), random);
+        if (spared.has(name)) return proceed();
         const deaf = random.chance(0.1) ? withoutSignal(args) : args;
         if (random.chance(0.25)) await this.#stall(random, dead);
         const fault = random.chance(0.1) && this.#mayFail(name, args);

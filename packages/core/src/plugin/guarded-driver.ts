@@ -1,3 +1,4 @@
+import { ScoriaError } from '../error/scoria-error.ts';
 import type {
   AnyVolumeDriver,
   BackendObject,
@@ -15,6 +16,30 @@ const long = 300_000;
 
 const ids = (...objects: BackendObject[]) => objects.map((object) => object.placementId);
 
+/** Longest reference that a driver may give to a thing on its backend, characters. */
+const longestRef = 1024;
+
+/** What a driver tells of a thing that it made or grew, when it can be true; else `backend-failed`. */
+function believable<Told extends { readonly size: number; readonly backendRef?: string }>(
+  verb: string,
+  asked: number,
+  told: Told,
+): Told {
+  if (!Number.isSafeInteger(told.size) || told.size < asked) {
+    throw new ScoriaError(
+      'backend-failed',
+      `The driver says after ${verb} that there are ${told.size} bytes, and ${asked} were asked for.`,
+    );
+  }
+  if (told.backendRef !== undefined && told.backendRef.length > longestRef) {
+    throw new ScoriaError(
+      'backend-failed',
+      `The driver refers to what it made by ${told.backendRef.length} characters; ${longestRef} are allowed.`,
+    );
+  }
+  return told;
+}
+
 /** A driver behind core's {@link Guard}; it has the same optional groups as the driver itself. */
 export function guardDriver(driver: AnyVolumeDriver, guard: Guard): AnyVolumeDriver {
   const run = <T>(verb: string, patience: number, objects: string[], call: PluginCall, work: (call: PluginCall) => Promise<T>) =>
@@ -24,9 +49,15 @@ export function guardDriver(driver: AnyVolumeDriver, guard: Guard): AnyVolumeDri
   } = {
     check: (call) => run('check', quick, [], call, (inner) => driver.check(inner)),
     pools: (call) => run('pools', quick, [], call, (inner) => driver.pools(inner)),
-    create: (request, call) => run('create', quick, ids(request), call, (inner) => driver.create(request, inner)),
+    create: (request, call) =>
+      run('create', quick, ids(request), call, async (inner) =>
+        believable('create', request.size, await driver.create(request, inner)),
+      ),
     delete: (volume, call) => run('delete', long, ids(volume), call, (inner) => driver.delete(volume, inner)),
-    extend: (volume, size, call) => run('extend', quick, ids(volume), call, (inner) => driver.extend(volume, size, inner)),
+    extend: (volume, size, call) =>
+      run('extend', quick, ids(volume), call, async (inner) =>
+        believable('extend', size, await driver.extend(volume, size, inner)),
+      ),
     createSnapshot: (snapshot, volume, call) =>
       run('createSnapshot', long, ids(snapshot, volume), call, (inner) => driver.createSnapshot(snapshot, volume, inner)),
     deleteSnapshot: (snapshot, call) =>

@@ -15,6 +15,7 @@ import { createVolume } from './create-volume.ts';
 import { deleteVolume } from './delete-volume.ts';
 import { extendVolume } from './extend-volume.ts';
 import { revertVolume } from './revert-volume.ts';
+import { sourceOf } from './volume-source.ts';
 import type { VolumeSummary } from './volume-repository.ts';
 import type { Volume, VolumeField, VolumePatch } from './volume.ts';
 
@@ -33,14 +34,6 @@ export interface NewVolume extends Labels {
 interface ListOptions {
   /** For administrators: not only the own project's. */
   readonly allProjects?: boolean;
-}
-
-interface VolumeSource {
-  readonly kind: 'volume' | 'snapshot';
-  readonly id: string;
-  readonly placementId: string;
-  readonly size: number;
-  readonly volumeTypeId: string;
 }
 
 /** How long a forced deletion waits for operations that it cancelled, ms. */
@@ -90,7 +83,7 @@ export class Volumes {
     const id = this.#random.uuid();
     const { operationId, resourceId } = await this.#operations.acceptOperation(context, async (transaction) => {
       const now = this.#clock.now();
-      const source = await this.#source(transaction, context, request);
+      const source = await sourceOf(transaction, context, request);
       await requireZone(transaction, request.availabilityZone ?? null);
       const size = request.size ?? source?.size;
       if (size === undefined) throw new ScoriaError('invalid-input', 'The size of the volume is missing.');
@@ -340,34 +333,6 @@ export class Volumes {
         if (ScoriaError.from(error).fault === 'bug') throw error;
       }
     }
-  }
-
-  async #source(transaction: Transaction, context: RequestContext, request: NewVolume): Promise<VolumeSource | null> {
-    if (request.snapshotId) {
-      const { id, size, status, placementId, volumeTypeId } = await transaction.snapshots.get(
-        tenancyOf(context),
-        request.snapshotId,
-      );
-      if (status !== 'available' || placementId === null) {
-        throw new ScoriaError('invalid-state', `Snapshot ${id} is ${status}; it must be available to make a volume from it.`, {
-          details: { status },
-        });
-      }
-      return { kind: 'snapshot', id, size, placementId, volumeTypeId };
-    }
-    if (request.sourceVolumeId) {
-      const { id, size, status, placementId, volumeTypeId } = await transaction.volumes.get(
-        tenancyOf(context),
-        request.sourceVolumeId,
-      );
-      if ((status !== 'available' && status !== 'in-use') || placementId === null) {
-        throw new ScoriaError('invalid-state', `Volume ${id} is ${status}; it must be available or in-use to be cloned.`, {
-          details: { status },
-        });
-      }
-      return { kind: 'volume', id, size, placementId, volumeTypeId };
-    }
-    return null;
   }
 
   async #patch(context: RequestContext, id: string, change: (volume: Volume) => VolumePatch): Promise<Volume> {
