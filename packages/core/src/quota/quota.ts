@@ -15,7 +15,7 @@ export const builtinQuotaLimits: QuotaLimits = {
   groups: 10,
 };
 
-/** The limits that a store keeps. What is used is counted from the rows themselves. */
+/** The limits that a store keeps. What is used is a sum over the rows themselves. */
 export interface QuotaRepository {
   /** Limits that were set for a project; nothing for those that follow the default class. */
   ofProject(projectId: string): Promise<QuotaLimits>;

@@ -28,7 +28,7 @@ export interface QuotaDemand {
 
 const defaultClass = 'default';
 
-/** Quotas. What is used is counted from the rows, in the transaction that adds to them: there is no counter that could drift. */
+/** Quotas. What is used is a sum over the rows, which the store writes in the transaction that changes them: there is no counter that could drift. */
 @wired(tokens.Store)
 export class Quotas {
   readonly #store: Store;

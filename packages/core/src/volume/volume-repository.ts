@@ -45,6 +45,6 @@ export interface VolumeRepository {
   ): Promise<Volume>;
   /** Removes the row. No error when it is gone. */
   remove(id: string): Promise<void>;
-  /** What a project uses, counted now. */
+  /** What a project uses now. */
   usage(projectId: string): Promise<readonly UsageByType[]>;
 }
