@@ -21,14 +21,7 @@ export const connectAttachment = defineOperation<z.infer<typeof inputSchema>, z.
       kind: 'effect',
       name: 'export',
       role: 'volume',
-      async run(context) {
-        const { store, backends } = context.services;
-        const access = await store.reading.accesses.get(context.input.accessId);
-        // The volume may have moved since the operation began.
-        const placement = await store.reading.placements.get(access.placementId);
-        const request = await backends.exportRequest(access, placement, backends.get(placement.backendId), context);
-        await backends.transportOf(placement.backendId).export(request, context);
-      },
+      run: (context) => context.services.backends.publish(context.input.accessId, context),
       async undo(context) {
         const { attachmentId, accessId } = context.input;
         const { store, backends } = context.services;

@@ -119,6 +119,15 @@ export class Backends {
     return opener(locator, options);
   }
 
+  /** Publishes an access where its volume lies now: it may have moved since the caller's operation began. */
+  async publish(accessId: string, call: PluginCall): Promise<void> {
+    const { accesses, placements } = this.#store.reading;
+    const access = await accesses.get(accessId);
+    const placement = await placements.get(access.placementId);
+    const request = await this.exportRequest(access, placement, this.get(placement.backendId), call);
+    await this.transportOf(placement.backendId).export(request, call);
+  }
+
   /** What a transport needs to publish an access. */
   async exportRequest(access: Access, placement: Placement, backend: ServedBackend, call: PluginCall): Promise<ExportRequest> {
     return {

@@ -7,6 +7,7 @@ import { collectPlacement } from './collect-placement.ts';
 import type { Finding } from './finding.ts';
 import { atOnce, type MendOutcome, type Observation, type PassTools, type PassView } from './observation.ts';
 import { orMissing } from './or-missing.ts';
+import { type Unlisted, wholeListing } from './whole-listing.ts';
 
 /** With more operations under way than this, none can be ruled out, and no object is removed. */
 const mostOperations = 10_000;
@@ -18,34 +19,22 @@ const mostStrays = 1_000;
 export async function observeBackend(tools: PassTools, backendId: string, signal: AbortSignal): Promise<PassView> {
   const scope = `backend/${backendId}`;
   const { name } = tools.backends.get(backendId);
-  try {
+  const unlisted: Unlisted = {
+    kind: 'unlisted-backend',
+    subjectKind: 'backend',
+    subjectId: backendId,
+    evidence: { backend: name },
+  };
+  return wholeListing(scope, unlisted, 'backend-failed', signal, async () => {
     await proveOurs(tools, backendId, signal);
     const audit = await tools.audits.backend(tools.context, backendId, signal);
     const strays = await tools.store.reading.placements.strays(backendId, mostStrays);
-    const observations = [
+    return [
       ...(await unknownObjects(tools, backendId, audit.unknown, signal)),
       ...(await strayPlacements(tools, strays)),
       ...(await missingObjects(tools, backendId, audit.missing, strays, signal)),
     ];
-    return {
-      views: [
-        { scope: `${scope}/listing`, observations: [] },
-        { scope, observations },
-      ],
-      failure: null,
-    };
-  } catch (error) {
-    if (signal.aborted) throw error;
-    const { code, message } = ScoriaError.from(error, 'backend-failed');
-    const observation: Observation = {
-      kind: 'unlisted-backend',
-      subjectKind: 'backend',
-      subjectId: backendId,
-      evidence: { backend: name, code, message },
-      command: null,
-    };
-    return { views: [{ scope: `${scope}/listing`, observations: [observation] }], failure: message };
-  }
+  });
 }
 
 /** Throws unless the storage behind a backend says now that it is this backend, of this installation. */

@@ -1,4 +1,3 @@
-import { ScoriaError } from '../error/scoria-error.ts';
 import type { Access } from '../attachment/access.ts';
 import type { Attachment } from '../attachment/attachment.ts';
 import { connectionPatience } from '../attachment/attachments.ts';
@@ -9,6 +8,7 @@ import { allAttachments } from './all-attachments.ts';
 import { endAccess } from './end-access.ts';
 import { atOnce, type MendOutcome, type Observation, type PassTools, type PassView } from './observation.ts';
 import { orMissing } from './or-missing.ts';
+import { type Unlisted, wholeListing } from './whole-listing.ts';
 import { publishAccess } from './publish-access.ts';
 
 /** A transport of this process. */
@@ -24,14 +24,15 @@ export async function observeExports(
   scope: string,
   signal: AbortSignal,
 ): Promise<PassView> {
-  try {
+  const unlisted: Unlisted = { kind: 'unlisted-transport', subjectKind: 'transport', subjectId: name, evidence: {} };
+  return wholeListing(scope, unlisted, 'transport-failed', signal, async () => {
     const audit = await tools.audits.transport(tools.context, name, signal);
     const attachments = await allAttachments(tools.store);
     const accesses = await accessesOf(tools, transport);
     const unpublished = new Set(audit.missing);
     const owned = new Set(attachments.map((attachment) => attachment.accessId));
     const exports = new Map(audit.exports.map((each) => [each.accessId, each]));
-    const observations = [
+    return [
       ...accesses.filter(({ id }) => !owned.has(id)).map((access) => unowned(tools, access)),
       ...accesses.filter(({ id }) => unpublished.has(id) && owned.has(id)).map((access) => unpublishedAccess(tools, access)),
       ...audit.unknown.map((accessId) => unknownExport(tools, transport, accessId, signal)),
@@ -40,25 +41,7 @@ export async function observeExports(
         return status && status.sessions.length === 0 ? [silent(tools, attachment, status, signal)] : [];
       }),
     ];
-    return {
-      views: [
-        { scope: `${scope}/listing`, observations: [] },
-        { scope, observations },
-      ],
-      failure: null,
-    };
-  } catch (error) {
-    if (signal.aborted) throw error;
-    const { code, message } = ScoriaError.from(error, 'transport-failed');
-    const observation: Observation = {
-      kind: 'unlisted-transport',
-      subjectKind: 'transport',
-      subjectId: name,
-      evidence: { code, message },
-      command: null,
-    };
-    return { views: [{ scope: `${scope}/listing`, observations: [observation] }], failure: message };
-  }
+  });
 }
 
 /** Accesses at rest whose volumes lie on backends that this process serves with this transport. */

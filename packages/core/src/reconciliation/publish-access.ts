@@ -15,14 +15,7 @@ export const publishAccess = defineOperation<z.infer<typeof inputSchema>, z.infe
       kind: 'effect',
       name: 'export',
       role: 'volume',
-      async run(context) {
-        const { store, backends } = context.services;
-        const access = await store.reading.accesses.get(context.input.accessId);
-        const placement = await store.reading.placements.get(access.placementId);
-        const backend = backends.get(placement.backendId);
-        const request = await backends.exportRequest(access, placement, backend, context);
-        await backends.transportOf(placement.backendId).export(request, context);
-      },
+      run: (context) => context.services.backends.publish(context.input.accessId, context),
     },
   ],
   async failed() {},
