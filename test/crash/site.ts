@@ -10,6 +10,7 @@ import {
   type RequestContext,
   silentLog,
   type Store,
+  noExec,
 } from '@scoria/core';
 import capabilitiesFilter from '@scoria/scheduler-weighers/capabilities-filter';
 import { createSqliteStore } from '@scoria/store-sql';
@@ -234,6 +235,7 @@ export class Site {
       },
       random: this.#random,
       log: silentLog,
+      exec: noExec,
     });
     await driver.check(call);
     this.#raw.set(name, driver);

@@ -6,6 +6,7 @@ import {
   type ExportStatus,
   type MirrorSupport,
   type PluginCall,
+  type PointInTimeSupport,
   ScoriaError,
   type Transport,
 } from '@scoria/core';
@@ -33,7 +34,7 @@ const writeLatency = 3;
  * A target machine: publishes accesses, lets initiators log in and write, holds writes back, copies volumes in use. It
  * runs on by itself when the processes that command it die, as a real target does.
  */
-export class ModelledTarget implements Transport, MirrorSupport {
+export class ModelledTarget implements Transport, PointInTimeSupport, MirrorSupport {
   readonly reaches = ['memory', 'path'];
   readonly exports = new Map<string, ExportRequest>();
   /** Told of each write when it has reached its device. */

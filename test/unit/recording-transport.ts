@@ -2,7 +2,7 @@ import { definePlugin, type ExportRequest, type Plugin, ScoriaError, type Transp
 import { z } from 'zod';
 
 /** A transport without a wire: it remembers what is exported, and refuses what a test wants refused. */
-export class RecordingTransport implements Transport {
+export class RecordingTransport implements Transport, PointInTimeSupport {
   readonly reaches = ['memory', 'path'];
   readonly exports = new Map<string, ExportRequest>();
   readonly calls: string[] = [];

@@ -8,8 +8,8 @@ export interface CheckInfo {
   readonly contract: string;
   /** What is demanded, one line. */
   readonly demand: string;
-  /** The capability without which it is skipped. */
-  readonly needs?: string;
+  /** The capabilities without any of which it is skipped. */
+  readonly needs: readonly string[];
 }
 
 /** One demand on a driver or transport. It fails by throwing. */
@@ -20,7 +20,7 @@ export interface Check<Bench> extends CheckInfo {
 /** Checks by id, as their files hold them. */
 export type ChecksById<Bench> = Readonly<Record<string, Omit<Check<Bench>, 'id' | 'needs'>>>;
 
-/** Makes a list of checks, all of which need the same capability if any is given. */
-export function checksOf<Bench>(checks: ChecksById<Bench>, needs?: string): readonly Check<Bench>[] {
-  return Object.entries(checks).map(([id, check]) => ({ id, ...check, ...(needs !== undefined && { needs }) }));
+/** Makes a list of checks, all of which need the same capabilities. */
+export function checksOf<Bench>(checks: ChecksById<Bench>, ...needs: readonly string[]): readonly Check<Bench>[] {
+  return Object.entries(checks).map(([id, check]) => ({ id, ...check, needs }));
 }

@@ -12,12 +12,13 @@ import {
   type Plugin,
   type PluginSurroundings,
   type Transport,
+  noExec,
 } from '@scoria/core';
 
 /** An object without keys. Taken from a schema of core, so that this package needs no zod of its own. */
 const noConfig = deviceLocatorSchema.pick({});
 
-const declared: readonly DriverCapability[] = ['clone', 'create-from-snapshot', 'revert'];
+const declared = Object.keys(capabilityMethods) as DriverCapability[];
 
 const shape = { name: '@scoria/conformance', api: '^1.0', config: noConfig } as const;
 
@@ -26,6 +27,7 @@ function surroundings(): PluginSurroundings {
     clock: systemClock,
     random: systemRandom,
     log: silentLog,
+    exec: noExec,
     installationId: systemRandom.uuid(),
     baseDirectory: '/',
     availabilityZone: 'nova',
@@ -34,7 +36,7 @@ function surroundings(): PluginSurroundings {
 
 /** A driver behind a new guard of core, as the server makes it. */
 export function guardedDriver(driver: AnyVolumeDriver): AnyVolumeDriver {
-  const capabilities = declared.filter((capability) => driver[capabilityMethods[capability]] !== undefined);
+  const capabilities = declared.filter((capability) => driver[capabilityMethods[capability][0]] !== undefined);
   const plugin = definePlugin({ ...shape, kind: 'driver', capabilities, create: () => driver });
   const [backend] = makePlugins({ backends: { guarded: { plugin } } }, surroundings()).backends;
   assert(backend, 'core made no backend');

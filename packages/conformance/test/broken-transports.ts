@@ -148,6 +148,16 @@ export const brokenTransports: readonly BrokenTransport[] = [
       })(log),
   },
   {
+    name: 'a hold does not look at its signal',
+    caughtBy: ['hold-aborted'],
+    make: (log) =>
+      new (class extends LoopbackTransport {
+        override hold(volumeId: string, ms: number, call: PluginCall) {
+          return super.hold(volumeId, ms, deaf(call));
+        }
+      })(log),
+  },
+  {
     name: 'unexport does not look at its signal',
     caughtBy: ['verbs-aborted'],
     make: (log) =>

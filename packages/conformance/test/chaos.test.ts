@@ -7,7 +7,7 @@ import {
   type ChaosOptions,
   type InjectedFault,
 } from '@scoria/conformance';
-import { definePlugin, deviceLocatorSchema, systemRandom, type PluginCall } from '@scoria/core';
+import { definePlugin, deviceLocatorSchema, systemRandom, type PluginCall, noExec } from '@scoria/core';
 import { MemoryBackend, memoryDriver } from '@scoria/driver-memory';
 import { expect, test } from 'vitest';
 import { LoopbackTransport } from './loopback-transport.ts';
@@ -120,6 +120,7 @@ test('a delayed call waits on the clock it was given, and ends with its signal u
       baseDirectory: '/',
       random: systemRandom,
       log: new RecordingLog(),
+      exec: noExec,
       clock: {
         now: () => 0,
         monotonic: () => 0,

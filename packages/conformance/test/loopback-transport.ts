@@ -13,6 +13,7 @@ import {
   type ExportStatus,
   type Log,
   type PluginCall,
+  type PointInTimeSupport,
   type Transport,
 } from '@scoria/core';
 import type { Connection } from '@scoria/conformance';
@@ -28,7 +29,7 @@ export interface Unit {
 }
 
 /** The simplest transport that keeps all promises: clients are in the same process. For the suite's own test. */
-export class LoopbackTransport implements Transport {
+export class LoopbackTransport implements Transport, PointInTimeSupport {
   readonly reaches = ['path'];
   protected readonly units = new Map<string, Unit>();
   protected readonly exports = new Map<string, { readonly request: ExportRequest; readonly sessions: Set<object> }>();

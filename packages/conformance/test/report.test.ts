@@ -7,6 +7,7 @@ const result = (id: string, more: Partial<CheckResult> = {}): CheckResult => ({
   verb: 'create',
   contract: 'Makes an empty volume that reads as zeroes.',
   demand: 'a new volume reads as zeroes',
+  needs: [],
   outcome: 'passed',
   ms: 3,
   ...more,

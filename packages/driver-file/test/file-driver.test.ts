@@ -1,7 +1,7 @@
 import { mkdir, mkdtemp, readdir, readFile, rm, stat, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import { openPathDevice, silentLog, systemClock, systemRandom } from '@scoria/core';
+import { openPathDevice, silentLog, systemClock, systemRandom, noExec } from '@scoria/core';
 import plugin from '@scoria/driver-file';
 import { afterEach, beforeEach, expect, test } from 'vitest';
 
@@ -18,7 +18,7 @@ beforeEach(async () => {
 afterEach(() => rm(base, { recursive: true }));
 
 function start(config: Record<string, unknown> = {}, installationId = installation) {
-  const platform = { clock: systemClock, random: systemRandom, log: silentLog };
+  const platform = { clock: systemClock, random: systemRandom, log: silentLog, exec: noExec };
   return plugin.create({
     name: 'files',
     config: { directory: 'backend', ...config },

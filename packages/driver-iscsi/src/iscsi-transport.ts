@@ -10,6 +10,7 @@ import {
   type Log,
   type MirrorSupport,
   type PluginCall,
+  type PointInTimeSupport,
   type Random,
   type Transport,
 } from '@scoria/core';
@@ -41,7 +42,7 @@ const restoreConcurrency = 16;
 const rememberedMoves = 1000;
 
 /** The embedded iSCSI target as a transport. The verbs' meaning is that of the contract; the work is the target's. */
-export class IscsiTransport implements Transport, MirrorSupport {
+export class IscsiTransport implements Transport, PointInTimeSupport, MirrorSupport {
   readonly reaches: readonly string[];
   readonly #config: IscsiConfiguration;
   readonly #log: Log;

@@ -56,7 +56,7 @@ const connect: Connect = async ({ data }, { secret }) => {
 };
 
 transportConformance({
-  capabilities: ['mirror'],
+  capabilities: ['point-in-time', 'mirror'],
   describe,
   test,
   create: async () => startTransport(iscsiPlugin, { listen: [`127.0.0.1:${await freePort()}`], inProcess: true }),

@@ -1,4 +1,13 @@
-import { copyDevice, silentLog, systemClock, systemRandom, type BlockDevice, type DeviceOpener, type Plugin } from '@scoria/core';
+import {
+  copyDevice,
+  silentLog,
+  systemClock,
+  systemRandom,
+  type BlockDevice,
+  type DeviceOpener,
+  type Plugin,
+  noExec,
+} from '@scoria/core';
 import { expect, test } from 'vitest';
 import memoryPlugin, { MemoryBackend, memoryDriver, type MemoryPoolOptions } from '@scoria/driver-memory';
 
@@ -6,7 +15,7 @@ const MiB = 1024 * 1024;
 const call = { signal: new AbortController().signal, fence: 1, progress: () => {} };
 
 function start(plugin: Plugin<'driver'>, config: unknown = {}, installationId: string = systemRandom.uuid()) {
-  const platform = { clock: systemClock, random: systemRandom, log: silentLog };
+  const platform = { clock: systemClock, random: systemRandom, log: silentLog, exec: noExec };
   const driver = plugin.create({ name: 'memory', config, installationId, baseDirectory: '/', ...platform });
   return { driver, open: opener(plugin) };
 }

@@ -8,6 +8,7 @@ import {
   type PluginKinds,
   type PoolReport,
   type PoolState,
+  noExec,
 } from '@scoria/core';
 
 export const GiB = 2 ** 30;
@@ -49,6 +50,7 @@ export function made<K extends 'pool-filter' | 'pool-weigher'>(plugin: Plugin<K>
     clock: systemClock,
     random: systemRandom,
     log: silentLog,
+    exec: noExec,
   };
   return plugin.create(context);
 }

@@ -11,6 +11,7 @@ import {
   silentLog,
   systemClock,
   systemRandom,
+  noExec,
 } from '@scoria/core';
 import { createLocalIdentity, openrc, passwordInOpenrc } from '@scoria/identity-local';
 import { createSqliteStore } from '@scoria/store-sql';
@@ -76,6 +77,7 @@ export async function serve(options: ServeOptions): Promise<Running> {
       clock: systemClock,
       random: systemRandom,
       log: silentLog,
+      exec: noExec,
       installationId: systemRandom.uuid(),
       baseDirectory: resolve(options.dataDirectory),
       availabilityZone: configuration.availabilityZone,

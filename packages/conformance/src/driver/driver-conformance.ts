@@ -34,8 +34,10 @@ function planOf(subject: DriverSubject): CheckPlan<DriverBench> {
   const declared: readonly string[] = subject.capabilities;
   return {
     checks: driverChecks,
-    skipped: ({ needs }) =>
-      needs === undefined || declared.includes(needs) ? undefined : `the driver does not declare "${needs}"`,
+    skipped: ({ needs }) => {
+      const lacking = needs.find((capability) => !declared.includes(capability));
+      return lacking === undefined ? undefined : `the driver does not declare "${lacking}"`;
+    },
     run: async (check) => {
       const bench = new DriverBench(await subject.create(), subject.soon);
       try {

@@ -1,7 +1,15 @@
 import { mkdtemp, rm } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import { openPathDevice, systemClock, systemRandom, type AnyVolumeDriver, type DeviceOpeners, type Plugin } from '@scoria/core';
+import {
+  openPathDevice,
+  systemClock,
+  systemRandom,
+  type AnyVolumeDriver,
+  type DeviceOpeners,
+  type Plugin,
+  SystemExec,
+} from '@scoria/core';
 import { RecordingLog } from '../recording-log.ts';
 
 /** A driver over a backend that holds nothing, made for one test. */
@@ -66,6 +74,7 @@ export async function startDriver(
     clock: systemClock,
     random: systemRandom,
     log,
+    exec: new SystemExec({ clock: systemClock, log }),
   };
   return {
     log,

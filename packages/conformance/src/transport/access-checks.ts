@@ -97,16 +97,11 @@ export const accessChecks: TransportChecks = {
       const { transport } = bench;
       const { accessId, volumeId } = await bench.export();
       const aborted = { ...plainCall, signal: AbortSignal.abort(new Error('aborted by the conformance suite')) };
-      const token = await transport.hold(volumeId, 30_000, plainCall);
-      assert(token);
       await assert.rejects(transport.unexport(accessId, aborted), 'unexport');
-      await assert.rejects(transport.release(token, aborted), 'release');
-      await assert.rejects(transport.hold(volumeId, 30_000, aborted), 'hold');
       await assert.rejects(transport.resize(volumeId, aborted), 'resize');
       await assert.rejects(transport.list(aborted), 'list');
       await assert.rejects(transport.stats(aborted), 'stats');
       assert.equal((await bench.list()).length, 1);
-      assert.deepEqual(await transport.release(token, plainCall), { held: true });
     },
   },
 
@@ -130,38 +125,6 @@ export const accessChecks: TransportChecks = {
     },
   },
 
-  'copy-abort-settles': {
-    verb: 'copy',
-    contract: 'the callee stops soon and leaves nothing half-made that a repeat would trip over.',
-    demand: 'a copy ends soon after an abort, and can be repeated',
-    run: async (bench) => {
-      const request = await bench.export();
-      const target = await bench.volumes.create(exportedSize);
-      for (const turns of [0, 2, 4]) {
-        const copy = (call: PluginCall) => bench.transport.copy(request.volumeId, request.device, target, call);
-        await bench.interrupt(copy, turns);
-        await copy(plainCall);
-      }
-      assert.equal((await bench.list()).length, 1);
-    },
-  },
-
-  'copy-missing': {
-    verb: 'copy',
-    contract: "Opens the volume's logical unit for the time of the copy when it is not exported",
-    demand: 'a copy from or to what is not there fails, and leaves the volume free to be exported',
-    run: async (bench) => {
-      const request = await bench.request();
-      const missing = { ...request.device, path: `${request.device.path}-missing` };
-      const target = await bench.volumes.create(exportedSize);
-      await assert.rejects(bench.transport.copy(request.volumeId, request.device, missing, plainCall));
-      await assert.rejects(bench.transport.copy(systemRandom.uuid(), missing, target, plainCall));
-      await bench.transport.export(request, plainCall);
-      assert.equal((await bench.list()).length, 1);
-      await bench.transport.copy(request.volumeId, request.device, target, plainCall);
-    },
-  },
-
   'start-again': {
     verb: 'start',
     contract: 'Every verb may be repeated.',
@@ -176,21 +139,6 @@ export const accessChecks: TransportChecks = {
       await bench.transport.export(request, plainCall);
       assert.equal((await bench.list()).length, 1);
       assert.deepEqual(bench.transport.connectionInfo(request), info);
-    },
-  },
-
-  'hold-apart': {
-    verb: 'hold',
-    contract: 'Ends a hold. `held` tells whether no write got through since it began.',
-    demand: 'holds of two volumes are two, and end apart',
-    run: async (bench) => {
-      const [first, second] = [await bench.export(), await bench.export()];
-      const a = await bench.transport.hold(first.volumeId, 30_000, plainCall);
-      const b = await bench.transport.hold(second.volumeId, 30_000, plainCall);
-      assert(a !== null && b !== null && a !== b, 'each hold has a token of its own');
-      assert.deepEqual(await bench.transport.release(a, plainCall), { held: true });
-      assert.deepEqual(await bench.transport.release(a, plainCall), { held: false });
-      assert.deepEqual(await bench.transport.release(b, plainCall), { held: true });
     },
   },
 
@@ -219,7 +167,6 @@ export const accessChecks: TransportChecks = {
       const failures = await Promise.allSettled([
         bench.transport.export(broken, plainCall),
         bench.transport.export({ ...broken, accessId: systemRandom.uuid() }, { ...plainCall, signal }),
-        bench.transport.copy(request.volumeId, broken.device, device, plainCall),
       ]);
       for (const failure of failures) {
         if (failure.status === 'rejected') assert(!textOf(failure.reason).includes(request.secret), 'an error tells the secret');

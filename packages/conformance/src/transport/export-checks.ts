@@ -8,19 +8,6 @@ const MiB = 1024 * 1024;
 
 /** What can be seen without a client. */
 export const exportChecks: TransportChecks = {
-  reaches: {
-    verb: 'start',
-    contract: 'Kinds of {@link DeviceLocator} that this transport can open.',
-    demand: 'a transport reaches some kind of device',
-    run: async (bench) => {
-      assert(bench.transport.reaches.length > 0);
-      assert(
-        bench.transport.reaches.includes((await bench.volumes.create(MiB)).kind),
-        'the suite was given volumes it cannot reach',
-      );
-    },
-  },
-
   'export-repeated': {
     verb: 'export',
     contract: 'Every verb may be repeated.',
@@ -170,79 +157,6 @@ export const exportChecks: TransportChecks = {
     demand: 'resize of a volume that is not exported does nothing',
     run: async (bench) => {
       await bench.transport.resize(systemRandom.uuid(), plainCall);
-    },
-  },
-
-  'hold-unknown': {
-    verb: 'hold',
-    contract: 'Returns a token, or `null` when the volume is not exported.',
-    demand: 'a hold of a volume that is not exported is null',
-    run: async (bench) => {
-      assert.equal(await bench.transport.hold(systemRandom.uuid(), 1000, plainCall), null);
-    },
-  },
-
-  'release-once': {
-    verb: 'release',
-    contract: 'Ends a hold. `held` tells whether no write got through since it began.',
-    demand: 'a hold ends by release, once',
-    run: async (bench) => {
-      const { volumeId } = await bench.export();
-      const token = await bench.transport.hold(volumeId, 30_000, plainCall);
-      assert(token, 'an exported volume can be held');
-      assert.deepEqual(await bench.transport.release(token, plainCall), { held: true });
-      assert.deepEqual(await bench.transport.release(token, plainCall), { held: false });
-      assert.deepEqual(await bench.transport.release('no such token', plainCall), { held: false });
-    },
-  },
-
-  'copy-content': {
-    verb: 'copy',
-    contract: 'Holes stay holes; the target is flushed at the end. Settles when all is there.',
-    demand: 'copy gives the content of a volume, exported or not, and leaves its holes',
-    run: async (bench) => {
-      for (const exported of [true, false]) {
-        const request = await bench.request();
-        const source = await bench.open(request.device);
-        await writePattern(source, 1, MiB, 2 * MiB);
-        await source.flush();
-        if (exported) await bench.transport.export(request, plainCall);
-        const target = await bench.volumes.create(exportedSize);
-        await bench.transport.copy(request.volumeId, request.device, target, plainCall);
-        const copied = await bench.open(target, true);
-        await assertPattern(copied, 0, 0, MiB, 'the copy');
-        await assertPattern(copied, 1, MiB, 2 * MiB, 'the copy');
-        await assertPattern(copied, 0, 3 * MiB, exportedSize - 3 * MiB, 'the copy');
-        let taken = 0;
-        for await (const extent of copied.allocatedExtents(0, exportedSize)) taken += extent.length;
-        let had = 0;
-        for await (const extent of source.allocatedExtents(0, exportedSize)) had += extent.length;
-        assert(taken <= had + MiB, `the copy takes ${taken} bytes, the volume ${had}`);
-        assert.equal((await bench.list()).length, 1, 'a copy exports nothing');
-      }
-    },
-  },
-
-  'copy-progress': {
-    verb: 'copy',
-    contract:
-      'Aborts when the work is cancelled or out of time; the callee stops soon and leaves nothing half-made that a repeat would trip over.',
-    demand: 'a copy tells its progress and stops when it is aborted',
-    run: async (bench) => {
-      const request = await bench.export();
-      const source = await bench.open(request.device);
-      await writePattern(source, 1, 0, exportedSize);
-      await source.flush();
-      const target = await bench.volumes.create(exportedSize);
-      const seen: number[] = [];
-      const progress = (done: number, total: number) => {
-        assert(done >= (seen.at(-1) ?? 0) && done <= total, `progress went from ${seen.at(-1)} to ${done} of ${total}`);
-        seen.push(done);
-      };
-      await bench.transport.copy(request.volumeId, request.device, target, { ...plainCall, progress });
-      assert(seen.length > 0, 'there was no progress');
-      const signal = AbortSignal.abort(new Error('aborted by the conformance suite'));
-      await assert.rejects(bench.transport.copy(request.volumeId, request.device, target, { ...plainCall, signal }));
     },
   },
 

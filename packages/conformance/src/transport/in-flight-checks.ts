@@ -8,48 +8,6 @@ const MiB = 1024 * 1024;
 
 /** Clients while the transport copies, restarts, and serves others. */
 export const inFlightChecks: TransportChecks = {
-  'copy-moment': {
-    verb: 'copy',
-    contract:
-      'Copies a volume as it is at one moment during the call from `source` into `target`, while it is or comes into use: what is about to be overwritten is copied first.',
-    demand: 'a copy of a volume in use is a point in time',
-    run: async (bench) => {
-      const size = 4 * exportedSize;
-      const request = await bench.export({ device: await bench.volumes.create(size) });
-      const client = await bench.connect(request);
-      await writePattern(client, 1, 0, size);
-      const target = await bench.volumes.create(size);
-      await writeRounds(client, size, () => bench.transport.copy(request.volumeId, request.device, target, plainCall));
-      await assertMoment(await bench.open(target, true), size);
-    },
-  },
-
-  'copy-then-export': {
-    verb: 'copy',
-    contract: 'an export that comes meanwhile shares it.',
-    demand: 'a copy of a volume that comes into use meanwhile is a point in time',
-    run: async (bench) => {
-      const size = 4 * exportedSize;
-      const request = await bench.request({ device: await bench.volumes.create(size) });
-      const source = await bench.open(request.device);
-      await writePattern(source, 1, 0, size);
-      await source.flush();
-      const target = await bench.volumes.create(size);
-      const copy = bench.transport.copy(request.volumeId, request.device, target, plainCall);
-      const copied = Promise.allSettled([copy]);
-      try {
-        await bench.transport.export(request, plainCall);
-        const client = await bench.connect(request);
-        await writeRounds(client, size, () => copied);
-      } finally {
-        await copied;
-      }
-      await copy;
-      await assertMoment(await bench.open(target, true), size);
-      assert.equal((await bench.list()).length, 1, 'the export outlives the copy');
-    },
-  },
-
   'session-apart': {
     verb: 'export',
     contract: 'One access to publish: a volume for one initiator host.',
@@ -80,20 +38,6 @@ export const inFlightChecks: TransportChecks = {
       await bench.transport.export(request, plainCall);
       const again = await bench.connect(request);
       await assertPattern(again, 1, 0, MiB, 'what was flushed');
-    },
-  },
-
-  'hold-one-volume': {
-    verb: 'hold',
-    contract: 'Holds back writes to an exported volume',
-    demand: 'a hold of one volume lets writes to others pass',
-    run: async (bench) => {
-      const [held, free] = [await bench.export(), await bench.export()];
-      const client = await bench.connect(free);
-      const token = await bench.transport.hold(held.volumeId, 30_000, plainCall);
-      assert(token);
-      await bench.settles('a write to another volume', client.write(pattern(1, 0, 4096), 0));
-      assert.deepEqual(await bench.transport.release(token, plainCall), { held: true });
     },
   },
 

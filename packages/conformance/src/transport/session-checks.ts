@@ -186,44 +186,6 @@ export const sessionChecks: TransportChecks = {
     },
   },
 
-  'hold-holds': {
-    verb: 'hold',
-    contract: 'Holds back writes to an exported volume and waits until those under way are on stable storage.',
-    demand: 'a hold keeps writes back until it is released, and lets reads pass',
-    run: async (bench) => {
-      const request = await bench.export();
-      const client = await bench.connect(request);
-      await writePattern(client, 1, 0, MiB);
-      const token = await bench.transport.hold(request.volumeId, 30_000, plainCall);
-      assert(token);
-      const device = await bench.open(request.device, true);
-      await assertPattern(device, 1, 0, MiB, 'what was written before the hold');
-      let written = false;
-      const writing = client.write(pattern(2, 0, 4096), 0).then(() => (written = true));
-      const reader = await bench.connect(await bench.exportAgain(request));
-      await assertPattern(reader, 1, 0, MiB, 'read during the hold');
-      await assertPattern(device, 1, 0, MiB, 'the volume during the hold');
-      assert.equal(written, false);
-      assert.deepEqual(await bench.transport.release(token, plainCall), { held: true });
-      await writing;
-      await assertPattern(client, 2, 0, 4096, 'written after the hold');
-    },
-  },
-
-  'hold-ends': {
-    verb: 'hold',
-    contract: 'The hold ends by {@link release} or by itself after `ms` milliseconds.',
-    demand: 'a hold ends by itself, and release then tells that it was not held',
-    run: async (bench) => {
-      const request = await bench.export();
-      const client = await bench.connect(request);
-      const token = await bench.transport.hold(request.volumeId, 50, plainCall);
-      assert(token);
-      await bench.settles('a write after the hold', client.write(pattern(1, 0, 4096), 0));
-      assert.deepEqual(await bench.transport.release(token, plainCall), { held: false });
-    },
-  },
-
   'stats-count': {
     verb: 'stats',
     contract: "Counters of one volume's logical unit since it was first exported by the running target.",

@@ -10,6 +10,7 @@ import {
   type ExportRequest,
   type ExportStatus,
   type PluginCall,
+  type PointInTimeSupport,
   type AnyTransport,
   type Transport,
 } from '@scoria/core';
@@ -40,6 +41,14 @@ export class TransportBench {
 
   get transport(): AnyTransport {
     return this.#transport;
+  }
+
+  /** The verbs of the group `point-in-time`, whose checks need it. */
+  get pointInTime(): PointInTimeSupport {
+    const { hold, release, copy } = this.#transport;
+    assert(hold && release && copy, 'the transport declares "point-in-time" without its verbs');
+    const transport = this.#transport;
+    return { hold: hold.bind(transport), release: release.bind(transport), copy: copy.bind(transport) };
   }
 
   get volumes(): TestVolumes {

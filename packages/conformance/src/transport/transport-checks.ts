@@ -3,6 +3,8 @@ import { accessChecks } from './access-checks.ts';
 import { exportChecks } from './export-checks.ts';
 import { inFlightChecks } from './in-flight-checks.ts';
 import { mirrorChecks } from './mirror-checks.ts';
+import { pointInTimeChecks } from './point-in-time-checks.ts';
+import { pointInTimeSessionChecks } from './point-in-time-session-checks.ts';
 import { sessionChecks } from './session-checks.ts';
 import type { TransportCheck } from './transport-check.ts';
 
@@ -12,5 +14,7 @@ export const transportChecks: readonly TransportCheck[] = [
   ...checksOf(accessChecks),
   ...checksOf(sessionChecks, 'client'),
   ...checksOf(inFlightChecks, 'client'),
-  ...checksOf(mirrorChecks, 'mirror'),
+  ...checksOf(pointInTimeChecks, 'point-in-time'),
+  ...checksOf(pointInTimeSessionChecks, 'point-in-time', 'client'),
+  ...checksOf(mirrorChecks, 'mirror', 'client'),
 ];

@@ -12,8 +12,8 @@ export interface TransportSubject {
   create(): Promise<TransportUnderTest>;
   /** A client of the transport. Without it only what needs none is tested. */
   readonly connect?: Connect;
-  /** The optional groups that the transport has; only they are tested, and only with a client. Default: none. */
-  readonly capabilities?: readonly 'mirror'[];
+  /** The optional groups that the transport has; only they are tested. Default: none. */
+  readonly capabilities?: readonly ('point-in-time' | 'mirror')[];
   /** How long a verb may go on after its abort, milliseconds. Default: 5,000. */
   readonly soon?: number;
 }
@@ -36,8 +36,10 @@ function planOf(subject: TransportSubject): CheckPlan<TransportBench> {
   return {
     checks: transportChecks,
     skipped: ({ needs }) => {
-      if (needs === 'mirror' && !subject.capabilities?.includes('mirror')) return 'the transport does not declare "mirror"';
-      return needs !== undefined && !subject.connect ? 'the suite was given no client' : undefined;
+      const declared: readonly string[] = [...(subject.capabilities ?? []), 'client'];
+      const lacking = needs.find((capability) => !declared.includes(capability));
+      if (lacking !== undefined) return `the transport does not declare "${lacking}"`;
+      return needs.includes('client') && !subject.connect ? 'the suite was given no client' : undefined;
     },
     run: async (check) => {
       const bench = new TransportBench(await subject.create(), subject.connect, subject.soon);

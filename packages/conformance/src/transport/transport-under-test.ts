@@ -3,6 +3,7 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import {
   openPathDevice,
+  SystemExec,
   systemClock,
   systemRandom,
   type AnyTransport,
@@ -86,6 +87,7 @@ export async function startTransport(plugin: Plugin<'transport'>, config: unknow
     clock: systemClock,
     random: systemRandom,
     log,
+    exec: new SystemExec({ clock: systemClock, log }),
   };
   return {
     transport: plugin.create(context),

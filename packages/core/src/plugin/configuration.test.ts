@@ -2,6 +2,7 @@ import { beforeEach, describe, expect, it } from 'vitest';
 import { z } from 'zod';
 import { ManualClock } from '../../test/manual-clock.ts';
 import { ScoriaError } from '../error/scoria-error.ts';
+import { noExec } from '../platform/exec.ts';
 import { silentLog } from '../platform/log.ts';
 import { systemRandom } from '../platform/random.ts';
 import type { AnyVolumeDriver } from '../volume/driver.ts';
@@ -25,6 +26,7 @@ const surroundings = {
   clock: new ManualClock(),
   random: systemRandom,
   log: silentLog,
+  exec: noExec,
   installationId: 'f2c1a1b0-0c1d-4d53-9c8d-0d7f4a6e2b10',
   baseDirectory: '/base',
   availabilityZone: 'nova',

@@ -3,6 +3,7 @@ import { z } from 'zod';
 import { openPathDevice } from '../device/path-device.ts';
 import { ScoriaError } from '../error/scoria-error.ts';
 import type { Clock } from '../platform/clock.ts';
+import type { Exec } from '../platform/exec.ts';
 import type { Log } from '../platform/log.ts';
 import type { Random } from '../platform/random.ts';
 import { capabilityMethods, type AnyVolumeDriver, type DriverCapability } from '../volume/driver.ts';
@@ -72,6 +73,7 @@ export interface PluginSurroundings {
   readonly clock: Clock;
   readonly random: Random;
   readonly log: Log;
+  readonly exec: Exec;
   readonly installationId: string;
   readonly baseDirectory: string;
   /** Zone of backends that name none. */
@@ -195,13 +197,14 @@ function checkPlugin<K extends PluginKind>(kind: K, value: unknown): Plugin<K> |
 
 function lackingCapabilities(name: string, declared: readonly DriverCapability[], driver: AnyVolumeDriver): string[] {
   return (Object.keys(capabilityMethods) as DriverCapability[]).flatMap((capability) => {
-    const method = capabilityMethods[capability];
-    const has = typeof driver[method] === 'function';
-    if (declared.includes(capability) === has) return [];
-    return [
-      has
-        ? `${name} has ${method}() but does not declare "${capability}"`
-        : `${name} declares "${capability}" but has no ${method}()`,
-    ];
+    const methods: readonly (keyof AnyVolumeDriver)[] = capabilityMethods[capability];
+    const promised = declared.includes(capability);
+    return methods
+      .filter((method) => (typeof driver[method] === 'function') !== promised)
+      .map((method) =>
+        promised
+          ? `${name} declares "${capability}" but has no ${method}()`
+          : `${name} has ${method}() but does not declare "${capability}"`,
+      );
   });
 }

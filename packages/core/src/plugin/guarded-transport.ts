@@ -8,7 +8,7 @@ const long = 300_000;
 
 /** A transport behind core's {@link Guard}. */
 export function guardTransport(transport: AnyTransport, guard: Guard): AnyTransport {
-  const { mirror, commitMirror, endMirror } = transport;
+  const { hold, release, copy, mirror, commitMirror, endMirror } = transport;
   return {
     reaches: transport.reaches,
     start: (call) => guard.call('start', { patience: quick, objects: [] }, call, (inner) => transport.start(inner)),
@@ -20,13 +20,21 @@ export function guardTransport(transport: AnyTransport, guard: Guard): AnyTransp
     list: (call) => guard.call('list', { patience: quick, objects: [] }, call, (inner) => transport.list(inner)),
     resize: (volumeId, call) =>
       guard.call('resize', { patience: quick, objects: [volumeId] }, call, (inner) => transport.resize(volumeId, inner)),
-    hold: (volumeId, ms, call) =>
-      guard.call('hold', { patience: quick, objects: [] }, call, (inner) => transport.hold(volumeId, ms, inner)),
-    release: (token, call) =>
-      guard.call('release', { patience: quick, objects: [] }, call, (inner) => transport.release(token, inner)),
-    copy: (volumeId, source, target, call) =>
-      guard.call('copy', { patience: long, objects: [] }, call, (inner) => transport.copy(volumeId, source, target, inner)),
     connectionInfo: (request) => transport.connectionInfo(request),
+    ...(hold && {
+      hold: (volumeId, ms, call) =>
+        guard.call('hold', { patience: quick, objects: [] }, call, (inner) => hold.call(transport, volumeId, ms, inner)),
+    }),
+    ...(release && {
+      release: (token, call) =>
+        guard.call('release', { patience: quick, objects: [] }, call, (inner) => release.call(transport, token, inner)),
+    }),
+    ...(copy && {
+      copy: (volumeId, source, target, call) =>
+        guard.call('copy', { patience: long, objects: [] }, call, (inner) =>
+          copy.call(transport, volumeId, source, target, inner),
+        ),
+    }),
     ...(mirror && {
       mirror: (volumeId, source, target, call) =>
         guard.call('mirror', { patience: long, objects: [] }, call, (inner) =>

@@ -1,6 +1,7 @@
 import type { z } from 'zod';
 import type { DeviceOpener } from '../device/device-locator.ts';
 import type { Clock } from '../platform/clock.ts';
+import type { Exec } from '../platform/exec.ts';
 import type { Log } from '../platform/log.ts';
 import type { Random } from '../platform/random.ts';
 import type { PoolFilter } from '../scheduling/pool-filter.ts';
@@ -34,6 +35,7 @@ export interface PluginContext<Config> {
   readonly clock: Clock;
   readonly random: Random;
   readonly log: Log;
+  readonly exec: Exec;
 }
 
 const mark: unique symbol = Symbol.for('@scoria/core/plugin');

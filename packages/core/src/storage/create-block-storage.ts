@@ -13,6 +13,7 @@ import { Audits } from '../placement/audits.ts';
 import { Backends } from '../placement/backends.ts';
 import { Pools } from '../placement/pools.ts';
 import { type Clock, systemClock } from '../platform/clock.ts';
+import { type Exec, SystemExec } from '../platform/exec.ts';
 import { type Log, silentLog } from '../platform/log.ts';
 import { type Random, systemRandom } from '../platform/random.ts';
 import { Assembly } from '../plugin/assembly.ts';
@@ -45,6 +46,8 @@ export interface BlockStorageOptions {
   readonly clock?: Clock | undefined;
   readonly random?: Random | undefined;
   readonly log?: Log | undefined;
+  /** What runs the programs that plug-ins need. Default: programs of this machine. */
+  readonly exec?: Exec | undefined;
 }
 
 /** An instance of Scoria: the use cases, and its life. */
@@ -78,6 +81,7 @@ export async function createBlockStorage(options: BlockStorageOptions): Promise<
   const clock = options.clock ?? systemClock;
   const random = options.random ?? systemRandom;
   const log = options.log ?? silentLog;
+  const exec = options.exec ?? new SystemExec({ clock, log });
   const settings: Settings = {
     host: hostname(),
     availabilityZone: 'nova',
@@ -92,7 +96,7 @@ export async function createBlockStorage(options: BlockStorageOptions): Promise<
   try {
     const installationId = await store.installationId();
     const { availabilityZone } = settings;
-    const plugins = makePlugins(options.plugins, { clock, random, log, installationId, baseDirectory, availabilityZone });
+    const plugins = makePlugins(options.plugins, { clock, random, log, exec, installationId, baseDirectory, availabilityZone });
     const assembly = new Assembly()
       .value(tokens.Store, store)
       .value(tokens.Bus, options.bus ?? new InProcessBus())

@@ -52,8 +52,6 @@ export interface ExportStats {
 /**
  * The target side of a transport: publishes volumes to other hosts. Every verb may be repeated. Requests and replies
  * are plain messages, so a transport may do its work in another process.
- *
- * `hold`, `release` and `copy` exist because only the data path can say what a snapshot of a volume in use contains.
  */
 export interface Transport {
   /** Kinds of {@link DeviceLocator} that this transport can open. */
@@ -68,6 +66,16 @@ export interface Transport {
   list(call: PluginCall): Promise<readonly ExportStatus[]>;
   /** Makes initiators see a new size. Does nothing for a volume that is not exported. */
   resize(volumeId: string, call: PluginCall): Promise<void>;
+  /** What the client of this access needs; made from the arguments alone. */
+  connectionInfo(request: ExportRequest): ConnectionInfo;
+  stats(call: PluginCall): Promise<readonly ExportStats[]>;
+}
+
+/**
+ * Capability `point-in-time`: says what a snapshot of a volume in use contains, which only the data path can. Without it a
+ * volume in use can be copied only by a driver that takes a copy at one moment by itself.
+ */
+export interface PointInTimeSupport {
   /**
    * Holds back writes to an exported volume and waits until those under way are on stable storage. The hold ends by
    * {@link release} or by itself after `ms` milliseconds. Returns a token, or `null` when the volume is not exported.
@@ -82,9 +90,6 @@ export interface Transport {
    * all is there.
    */
   copy(volumeId: string, source: DeviceLocator, target: DeviceLocator, call: PluginCall): Promise<void>;
-  /** What the client of this access needs; made from the arguments alone. */
-  connectionInfo(request: ExportRequest): ConnectionInfo;
-  stats(call: PluginCall): Promise<readonly ExportStats[]>;
 }
 
 /**
@@ -109,4 +114,4 @@ export interface MirrorSupport {
 }
 
 /** A transport as core sees it: the mandatory verbs, and the groups it declared. */
-export type AnyTransport = Transport & Partial<MirrorSupport>;
+export type AnyTransport = Transport & Partial<PointInTimeSupport & MirrorSupport>;

@@ -1,3 +1,4 @@
+import type { Extent } from '../device/block-device.ts';
 import type { DeviceLocator } from '../device/device-locator.ts';
 
 /** What accompanies every call to a driver or transport. */
@@ -116,21 +117,71 @@ export interface RevertSupport {
   revert(volume: BackendObject, snapshot: BackendObject, call: PluginCall): Promise<{ readonly done: boolean }>;
 }
 
+/** Capability `shrink`: makes a volume smaller that is not in use. What lay beyond the new end is gone, and shows up nowhere. */
+export interface ShrinkSupport {
+  /** Returns the real size, at least what was asked for. Repeating it changes nothing. `backend-busy` with the holder when it is open somewhere. */
+  shrink(volume: BackendObject, size: number, call: PluginCall): Promise<{ readonly size: number }>;
+}
+
+/** A volume on a backend that is not ours, or is ours already. */
+export interface ManageableObject {
+  /** Names it to {@link ManageSupport.manage}; at most 1,024 characters. */
+  readonly reference: string;
+  readonly pool: string;
+  /** Bytes. */
+  readonly size: number;
+  /** Placement id of a thing that is ours already. */
+  readonly placementId: string | null;
+  /** Why it cannot be taken over, for users; `null` when it can. */
+  readonly refusal: string | null;
+}
+
+/** Capability `manage`: takes over volumes that exist on the backend, and lets go of ours. */
+export interface ManageSupport {
+  /** What could be taken over, and what cannot with the reason, in any order. */
+  listManageable(call: PluginCall): AsyncIterable<ManageableObject>;
+  /**
+   * Makes an existing volume ours, with its content, under `target.placementId`; `target.size` is 0. `not-found` when the
+   * reference names nothing, `conflict` when it is ours or in use. A repeat with the same placement id gives the same.
+   */
+  manage(target: BackendObject, reference: string, call: PluginCall): Promise<Created>;
+  /** Lets go of a volume: it stays with its content, and is not listed as ours. Succeeds when it is gone. */
+  unmanage(volume: BackendObject, call: PluginCall): Promise<void>;
+}
+
+/** Capability `extents`: knows which parts of things have data, without reading them. Extents come in ascending order and do not overlap. */
+export interface ExtentSupport {
+  /** Parts that may hold data; all else reads as zeroes. Nobody writes to the object meanwhile. */
+  allocatedExtents(object: BackendObject, call: PluginCall): AsyncIterable<Extent>;
+  /**
+   * Parts that may differ between two snapshots of one volume, whatever their order in time; all else is the same in both.
+   * `not-supported` when they are of different volumes.
+   */
+  changedExtents(from: BackendObject, to: BackendObject, call: PluginCall): AsyncIterable<Extent>;
+}
+
 /** The optional groups, by the capability with which a plug-in declares them. What a driver lacks, core does by copying. */
 export interface DriverCapabilities {
   clone: CloneSupport;
   'create-from-snapshot': CreateFromSnapshotSupport;
   revert: RevertSupport;
+  shrink: ShrinkSupport;
+  manage: ManageSupport;
+  extents: ExtentSupport;
 }
 /** Name of an optional group. */
 export type DriverCapability = keyof DriverCapabilities;
 
-/** The methods that each capability promises; a plug-in that declares one without the method is refused. */
+/** The methods that each capability promises; a plug-in that declares one without them is refused. */
 export const capabilityMethods = {
-  clone: 'clone',
-  'create-from-snapshot': 'createFromSnapshot',
-  revert: 'revert',
-} as const satisfies Record<DriverCapability, keyof CloneSupport | keyof CreateFromSnapshotSupport | keyof RevertSupport>;
+  clone: ['clone'],
+  'create-from-snapshot': ['createFromSnapshot'],
+  revert: ['revert'],
+  shrink: ['shrink'],
+  manage: ['listManageable', 'manage', 'unmanage'],
+  extents: ['allocatedExtents', 'changedExtents'],
+} as const satisfies { readonly [C in DriverCapability]: readonly (keyof DriverCapabilities[C])[] };
 
 /** A driver as core sees it: the mandatory verbs, and the groups it declared. */
-export type AnyVolumeDriver = VolumeDriver & Partial<CloneSupport & CreateFromSnapshotSupport & RevertSupport>;
+export type AnyVolumeDriver = VolumeDriver &
+  Partial<CloneSupport & CreateFromSnapshotSupport & RevertSupport & ShrinkSupport & ManageSupport & ExtentSupport>;

@@ -8,7 +8,8 @@ const longestHold = 15_000;
 
 /**
  * Runs a driver's snapshot or clone of a volume while the transport holds writes back, so that the copy is one point in
- * time. A copy that came back unfilled needs no hold: filling it takes its own point in time.
+ * time. A copy that came back unfilled needs no hold: filling it takes its own point in time. Where the transport cannot
+ * hold, the driver's own word counts: what comes back filled is one moment.
  * When the hold did not last, what was captured is discarded and the error is `writes-not-held`.
  */
 export async function captured(
@@ -18,17 +19,17 @@ export async function captured(
   capture: () => Promise<CreatedCopy>,
   discard: () => Promise<void>,
 ): Promise<CreatedCopy> {
-  const token = backend.transport ? await backend.transport.hold(volumeId, longestHold, call) : null;
-  if (token === null || !backend.transport) return capture();
+  const token = await backend.transport?.hold?.(volumeId, longestHold, call);
+  if (typeof token !== 'string') return capture();
   let copy: CreatedCopy;
   try {
     copy = await capture();
   } catch (error) {
-    await backend.transport.release(token, call);
+    await backend.transport?.release?.(token, call);
     throw error;
   }
-  const { held } = await backend.transport.release(token, call);
-  if (copy.filled && !held) {
+  const released = await backend.transport?.release?.(token, call);
+  if (copy.filled && released?.held !== true) {
     // A repeat would find what was captured and take it for good.
     await discard();
     throw new ScoriaError('writes-not-held', `Writes to volume ${volumeId} could not be held while it was copied.`);
@@ -36,7 +37,10 @@ export async function captured(
   return copy;
 }
 
-/** Fills `target` with what volume `source` holds at one moment during the call, also while it is in use. */
+/**
+ * Fills `target` with what volume `source` holds at one moment during the call, also while it is in use. `not-supported`
+ * when it is in use and neither driver nor transport can tell what it holds at a moment.
+ */
 export async function fillFromVolume(
   backends: Backends,
   backend: ServedBackend,
@@ -45,9 +49,26 @@ export async function fillFromVolume(
   target: BackendObject,
   call: PluginCall,
 ): Promise<void> {
-  if (!backend.transport) return fillFromStill(backends, backend, source, target, call);
-  const [from, to] = await Promise.all([backend.driver.locate(source, call), backend.driver.locate(target, call)]);
-  await backend.transport.copy(volumeId, from, to, call);
+  const { transport } = backend;
+  if (transport?.copy) {
+    const [from, to] = await Promise.all([backend.driver.locate(source, call), backend.driver.locate(target, call)]);
+    return transport.copy(volumeId, from, to, call);
+  }
+  const refuseInUse = async () => {
+    const published = (await transport?.list(call)) ?? [];
+    if (!published.some((status) => status.volumeId === volumeId)) return;
+    throw new ScoriaError(
+      'not-supported',
+      `Volume ${volumeId} is in use, and its backend cannot copy it as it is at one moment.`,
+      {
+        remedy: 'Detach the volume first, or use a backend or transport that takes points in time.',
+      },
+    );
+  };
+  await refuseInUse();
+  await fillFromStill(backends, backend, source, target, call);
+  // It may have come into use meanwhile.
+  await refuseInUse();
 }
 
 /** Fills `target` with what `source` holds, which nobody writes to. */
