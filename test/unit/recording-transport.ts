@@ -1,4 +1,11 @@
-import { definePlugin, type ExportRequest, type Plugin, ScoriaError, type Transport } from '@scoria/core';
+import {
+  definePlugin,
+  type ExportRequest,
+  type Plugin,
+  type PointInTimeSupport,
+  ScoriaError,
+  type Transport,
+} from '@scoria/core';
 import { z } from 'zod';
 
 /** A transport without a wire: it remembers what is exported, and refuses what a test wants refused. */
