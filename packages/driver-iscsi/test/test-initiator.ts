@@ -10,6 +10,7 @@ import {
   responseOpcode,
   taskTagOf,
 } from '../src/protocol/pdu.ts';
+import { framePdu, type Digests } from '../src/protocol/digest.ts';
 import { PduDecoder } from '../src/protocol/pdu-decoder.ts';
 import { formatText, parseText } from '../src/protocol/text.ts';
 
@@ -64,7 +65,10 @@ export class TestInitiator {
   cmdSN = 1;
   expStatSN = 0;
   maxCmdSN = 0;
+  /** What was agreed on at the login. */
+  digests: Digests = { header: false, data: false };
   readonly #socket: Socket;
+  readonly #decoder: PduDecoder;
   readonly #inbox: Received[] = [];
   #wanting: ((pdu: Received | null) => void)[] = [];
   #closed = false;
@@ -76,8 +80,8 @@ export class TestInitiator {
 
   private constructor(socket: Socket) {
     this.#socket = socket;
-    const decoder = new PduDecoder({ place: () => null, pdu: (bhs, data) => this.#receive(bhs, data) }, 0xffffff);
-    socket.on('data', (chunk: Buffer) => decoder.push(chunk));
+    this.#decoder = new PduDecoder({ place: () => null, pdu: (bhs, data) => this.#receive(bhs, data) }, 0xffffff);
+    socket.on('data', (chunk: Buffer) => this.#decoder.push(chunk));
     socket.on('error', () => {});
     socket.on('close', () => {
       this.#closed = true;
@@ -87,9 +91,9 @@ export class TestInitiator {
     });
   }
 
-  static connect(port: number): Promise<TestInitiator> {
+  static connect(port: number, host = '127.0.0.1'): Promise<TestInitiator> {
     return new Promise((resolve, reject) => {
-      const socket = connect({ port, host: '127.0.0.1', noDelay: true });
+      const socket = connect({ port, host, noDelay: true });
       socket.once('error', reject);
       socket.once('connect', () => resolve(new TestInitiator(socket)));
     });
@@ -112,6 +116,11 @@ export class TestInitiator {
   /** Sends bytes as they are. */
   send(bytes: Buffer): void {
     this.#socket.write(bytes);
+  }
+
+  /** Sends a PDU with the digests that were agreed on. */
+  sendPdu(bhs: Buffer, data: Buffer = Buffer.alloc(0)): void {
+    this.send(framePdu(bhs, data, this.digests));
   }
 
   /** The next PDU that is no answer to a command; `null` when the connection ended. */
@@ -167,6 +176,10 @@ export class TestInitiator {
       if (proof.status !== 0) return proof.status;
     }
     const last = await this.loginStep(1, 3, { HeaderDigest: 'None', DataDigest: 'None', ...options.keys }, isid);
+    if (last.status === 0) {
+      this.digests = { header: this.keys.get('HeaderDigest') === 'CRC32C', data: this.keys.get('DataDigest') === 'CRC32C' };
+      this.#decoder.digests = this.digests;
+    }
     return last.status;
   }
 
@@ -195,7 +208,7 @@ export class TestInitiator {
     const { promise, resolve, reject } = Promise.withResolvers<CommandResult>();
     this.#commands.set(taskTag, { data: Buffer.alloc(expect), out: data ?? Buffer.alloc(0), settle: resolve, fail: reject });
     if (this.#closed) reject(new Error('the connection is gone'));
-    this.send(data === undefined || immediate === 0 ? bhs : joinData(bhs, data.subarray(0, immediate)));
+    this.sendPdu(bhs, data?.subarray(0, immediate));
     return { taskTag, result: within(promise, 'the end of a command') };
   }
 
@@ -209,14 +222,14 @@ export class TestInitiator {
     bhs.writeUInt32BE(transferTag, 20);
     bhs.writeUInt32BE(dataSN, 36);
     bhs.writeUInt32BE(offset, 40);
-    this.send(joinData(bhs, data));
+    this.sendPdu(bhs, data);
   }
 
   /** A task management request; gives the response code. */
   async manage(code: number, referenced = reservedTag): Promise<number> {
     const bhs = this.header(requestOpcode.taskManagement, flag.final | code, true);
     bhs.writeUInt32BE(referenced, 20);
-    this.send(bhs);
+    this.sendPdu(bhs);
     const answer = await this.next();
     if (answer === null || opcodeOf(answer.bhs) !== responseOpcode.taskManagement)
       throw new Error('no answer to task management');

@@ -5,7 +5,7 @@ import { LoginNegotiator, loginStatus, type LoginAnswer, type LoginResult } from
 import { loginMaxRecvDataSegmentLength, targetMaxRecvDataSegmentLength } from './negotiation.ts';
 import { joinData, makeHeader, nextSequence, opcodeOf, paddingOf, requestOpcode, responseOpcode, taskTagOf } from './pdu.ts';
 import { PduDecoder, PduFormatError } from './pdu-decoder.ts';
-import { ProtocolError } from './scsi-task.ts';
+import { ProtocolError } from './protocol-error.ts';
 import type { Session } from './session.ts';
 import type { TargetRegistry } from './target-registry.ts';
 import { formatText } from './text.ts';
@@ -61,7 +61,11 @@ export class Connection {
     this.#context = context;
     this.#negotiator = new LoginNegotiator(context.registry, context.random);
     this.#decoder = new PduDecoder(
-      { place: (bhs, length) => this.#session?.place(bhs, length) ?? null, pdu: (bhs, data) => this.#receive(bhs, data) },
+      {
+        place: (bhs, length) => this.#session?.place(bhs, length) ?? null,
+        pdu: (bhs, data) => this.#receive(bhs, data),
+        corrupt: (bhs, data) => this.#session?.receiveDamaged(bhs, data),
+      },
       loginMaxRecvDataSegmentLength,
     );
     this.#heard = context.clock.monotonic();
@@ -98,7 +102,7 @@ export class Connection {
 
   /** Queues bytes; all that is queued in one turn of the event loop goes out together. */
   write(bytes: Buffer): void {
-    if (this.#ended) return;
+    if (this.#ended || bytes.length === 0) return;
     this.#queue.push(bytes);
     this.#plan();
   }
@@ -125,6 +129,11 @@ export class Connection {
     this.destroy();
   }
 
+  /** Sends what is queued without waiting for the end of this turn of the event loop. */
+  flush(): void {
+    this.#flush();
+  }
+
   /** Sends what is queued, then ends the connection. */
   finish(): void {
     this.#decoder.stop();
@@ -148,7 +157,6 @@ export class Connection {
   }
 
   #push(chunk: Buffer): void {
-    this.#heard = this.#context.clock.monotonic();
     try {
       this.#decoder.push(chunk);
     } catch (error) {
@@ -159,6 +167,8 @@ export class Connection {
   }
 
   #receive(bhs: Buffer, data: Buffer): void {
+    // A whole PDU is a sign of life; single bytes of one are not.
+    this.#heard = this.#context.clock.monotonic();
     if (this.#session !== null) return this.#session.receive(bhs, data);
     if (opcodeOf(bhs) !== requestOpcode.login || this.#loginPending)
       throw new ProtocolError('a request came before the login was done');
@@ -184,6 +194,8 @@ export class Connection {
         this.#answerLogin(bhs, answer, session.tsih, session);
         this.#session = session;
         this.#decoder.maxDataLength = targetMaxRecvDataSegmentLength;
+        const { headerDigest, dataDigest } = session.parameters;
+        this.#decoder.digests = { header: headerDigest, data: dataDigest };
         this.#timer[Symbol.dispose]();
         this.#timer = this.#context.clock.timer(pingInterval, () => this.#ping());
         this.#context.log.info(
@@ -237,7 +249,10 @@ export class Connection {
     const done = (): void => {
       this.#unsent -= length;
       for (const sendable of afterwards) sendable.sent();
-      if (this.#socket.isPaused() && this.#unsent <= maxUnsent) this.#socket.resume();
+      if (!this.#socket.isPaused()) return;
+      // We do not listen to one who reads slowly; that it reads is a sign of life too.
+      this.#heard = this.#context.clock.monotonic();
+      if (this.#unsent <= maxUnsent) this.#socket.resume();
     };
     const last = queue.length - 1;
     if (last > 0) this.#socket.cork();

@@ -1,5 +1,9 @@
 /** What a session has agreed on (RFC 7143, 13). Lengths in bytes, times in seconds. */
 export interface SessionParameters {
+  /** Whether headers are followed by a CRC32C in full feature phase. */
+  headerDigest: boolean;
+  /** Whether data segments are followed by a CRC32C in full feature phase. */
+  dataDigest: boolean;
   initialR2T: boolean;
   immediateData: boolean;
   /** Longest data segment that the initiator takes. */
@@ -23,6 +27,8 @@ const maxOutstandingR2TLimit = 4;
 /** The values that hold where a key is not negotiated (RFC 7143, 13). */
 export function defaultParameters(): SessionParameters {
   return {
+    headerDigest: false,
+    dataDigest: false,
     initialR2T: true,
     immediateData: true,
     initiatorMaxRecvDataSegmentLength: 8192,
@@ -57,17 +63,18 @@ const max24 = 0xffffff;
 /** An operational key: takes the initiator's value, changes the parameters, gives the answer or `null` for a declaration. */
 type Rule = (value: string, parameters: SessionParameters) => string | null;
 
+/** The first value of the initiator's list that is known here is the result (RFC 7143, 6.2.1 and 13.1). */
 const digest =
-  (key: string): Rule =>
-  (value) => {
-    // Digests come later: None is the one value in common so far.
-    if (!value.split(',').includes('None')) throw new NegotiationError(`${key} without None is not supported`);
-    return 'None';
+  (direction: 'headerDigest' | 'dataDigest'): Rule =>
+  (value, parameters) => {
+    const chosen = value.split(',').find((name) => name === 'None' || name === 'CRC32C');
+    parameters[direction] = chosen === 'CRC32C';
+    return chosen ?? 'Reject';
   };
 
 const rules: ReadonlyMap<string, Rule> = new Map<string, Rule>([
-  ['HeaderDigest', digest('HeaderDigest')],
-  ['DataDigest', digest('DataDigest')],
+  ['HeaderDigest', digest('headerDigest')],
+  ['DataDigest', digest('dataDigest')],
   ['MaxConnections', (value) => String(Math.min(numberIn('MaxConnections', value, 1, 65535), 1))],
   [
     'InitialR2T',

@@ -1,3 +1,4 @@
+import { digestLength, digestMatches, type Digests } from './digest.ts';
 import { ahsLengthOf, bhsLength, dataLengthOf, paddingOf } from './pdu.ts';
 
 /** What a {@link PduDecoder} does with what it finds. */
@@ -9,31 +10,37 @@ export interface PduReceiver {
   place(bhs: Buffer, length: number): Buffer | null;
   /** A whole PDU. The buffers may be views of what the socket delivered; nobody reuses them. */
   pdu(bhs: Buffer, data: Buffer): void;
+  /** A PDU whose data segment does not match its digest. Without this the stream ends there. */
+  corrupt?(bhs: Buffer, data: Buffer): void;
 }
 
 /** The stream cannot be cut into PDUs any further. */
 export class PduFormatError extends Error {}
 
-/** Most bytes of additional header segments that are skipped over; the field itself allows 1,020. */
-const maxAhsLength = 1020;
-
 const nothing = Buffer.alloc(0);
 
 /**
- * Cuts a byte stream into iSCSI PDUs (RFC 7143, 11.2) without digests. A PDU that lies whole in one chunk is handed on
- * as views; otherwise each byte is copied once.
+ * Cuts a byte stream into iSCSI PDUs (RFC 7143, 11.2) and checks their digests where there are any. A PDU that lies
+ * whole in one chunk is handed on as views; otherwise each byte is copied once. Additional header segments, of 1,020
+ * bytes at most by the size of their length field, are passed over.
  */
 export class PduDecoder {
   readonly #receiver: PduReceiver;
   #maxDataLength: number;
+  #headerDigest = 0;
+  #dataDigest = 0;
   #header = Buffer.allocUnsafe(bhsLength);
   #headerFilled = 0;
   /** Header of the PDU whose rest is awaited; `null` while a header is awaited. */
   #bhs: Buffer | null = null;
-  #ahsLeft = 0;
+  /** Additional headers and header digest. */
+  #extra: Buffer = nothing;
+  #extraFilled = 0;
   #data: Buffer = nothing;
   #dataFilled = 0;
-  #paddingLeft = 0;
+  /** Padding and data digest. */
+  #trailer: Buffer = nothing;
+  #trailerFilled = 0;
   #stopped = false;
 
   /** @param maxDataLength - longest data segment that the peer may send, bytes. */
@@ -45,6 +52,12 @@ export class PduDecoder {
   /** Longest data segment that the peer may send, bytes. */
   set maxDataLength(value: number) {
     this.#maxDataLength = value;
+  }
+
+  /** The digests of the PDUs that follow; none before this is set. */
+  set digests({ header, data }: Digests) {
+    this.#headerDigest = header ? digestLength : 0;
+    this.#dataDigest = data ? digestLength : 0;
   }
 
   /** Ignores everything from now on. */
@@ -60,17 +73,19 @@ export class PduDecoder {
         if (this.#headerFilled === 0 && chunk.length - at >= bhsLength) {
           const bhs = chunk.subarray(at, at + bhsLength);
           at += bhsLength;
-          const rest = this.#check(bhs);
-          if (chunk.length - at >= rest) {
-            const start = at + ahsLengthOf(bhs);
-            at += rest;
-            this.#receiver.pdu(bhs, rest === 0 ? nothing : chunk.subarray(start, start + dataLengthOf(bhs)));
+          const dataLength = this.#check(bhs);
+          const start = at + ahsLengthOf(bhs) + this.#headerDigest;
+          const end = start + dataLength + this.#trailerLength(dataLength);
+          if (chunk.length >= end) {
+            if (this.#headerDigest > 0) this.#checkHeader(bhs, chunk.subarray(at, start));
+            at = end;
+            if (dataLength === 0) this.#receiver.pdu(bhs, nothing);
+            else this.#deliver(bhs, chunk.subarray(start, start + dataLength), chunk, start + dataLength, end);
             continue;
           }
           this.#begin(bhs);
         } else {
-          const count = Math.min(bhsLength - this.#headerFilled, chunk.length - at);
-          chunk.copy(this.#header, this.#headerFilled, at, at + count);
+          const count = chunk.copy(this.#header, this.#headerFilled, at);
           this.#headerFilled += count;
           at += count;
           if (this.#headerFilled < bhsLength) return;
@@ -85,49 +100,77 @@ export class PduDecoder {
     }
   }
 
-  /** Length of what follows the header, bytes. */
+  /** Length of the data segment, bytes, if it is allowed. */
   #check(bhs: Buffer): number {
     const dataLength = dataLengthOf(bhs);
     if (dataLength > this.#maxDataLength) {
       throw new PduFormatError(`data segment of ${dataLength} bytes, at most ${this.#maxDataLength} were allowed`);
     }
-    const ahsLength = ahsLengthOf(bhs);
-    if (ahsLength > maxAhsLength) throw new PduFormatError(`additional headers of ${ahsLength} bytes`);
-    return ahsLength + dataLength + paddingOf(dataLength);
+    return dataLength;
+  }
+
+  #trailerLength(dataLength: number): number {
+    return dataLength === 0 ? 0 : paddingOf(dataLength) + this.#dataDigest;
+  }
+
+  /** A header that cannot be trusted leaves no way to find the next one (RFC 7143, 7.8). */
+  #checkHeader(bhs: Buffer, extra: Buffer): void {
+    if (!digestMatches(bhs, extra)) throw new PduFormatError('a header does not match its digest');
+  }
+
+  /** Hands on a PDU whose padding and data digest lie in `source` from `from` to `to`. */
+  #deliver(bhs: Buffer, data: Buffer, source: Buffer, from: number, to: number): void {
+    if (this.#dataDigest === 0 || digestMatches(data, source.subarray(from, to))) return this.#receiver.pdu(bhs, data);
+    if (this.#receiver.corrupt === undefined) throw new PduFormatError('data do not match their digest');
+    this.#receiver.corrupt(bhs, data);
   }
 
   #begin(bhs: Buffer): void {
-    const length = dataLengthOf(bhs);
+    const extra = ahsLengthOf(bhs) + this.#headerDigest;
     this.#bhs = bhs;
-    this.#ahsLeft = ahsLengthOf(bhs);
-    this.#paddingLeft = paddingOf(length);
+    this.#extra = extra === 0 ? nothing : Buffer.allocUnsafe(extra);
+    this.#extraFilled = 0;
+    if (extra === 0) this.#beginData(bhs);
+  }
+
+  #beginData(bhs: Buffer): void {
+    const length = dataLengthOf(bhs);
+    const trailer = this.#trailerLength(length);
     this.#data = length === 0 ? nothing : (this.#receiver.place(bhs, length) ?? Buffer.allocUnsafeSlow(length));
     this.#dataFilled = 0;
+    this.#trailer = trailer === 0 ? nothing : Buffer.allocUnsafe(trailer);
+    this.#trailerFilled = 0;
   }
 
   #continue(chunk: Buffer, from: number): number {
+    const bhs = this.#bhs;
+    if (bhs === null) return from;
     let at = from;
-    const skipped = Math.min(this.#ahsLeft, chunk.length - at);
-    this.#ahsLeft -= skipped;
-    at += skipped;
-    const count = Math.min(this.#data.length - this.#dataFilled, chunk.length - at);
-    if (count > 0) {
-      chunk.copy(this.#data, this.#dataFilled, at, at + count);
+    if (this.#extraFilled < this.#extra.length) {
+      const count = chunk.copy(this.#extra, this.#extraFilled, at);
+      this.#extraFilled += count;
+      at += count;
+      if (this.#extraFilled < this.#extra.length) return at;
+      if (this.#headerDigest > 0) this.#checkHeader(bhs, this.#extra);
+      this.#beginData(bhs);
+    }
+    if (this.#dataFilled < this.#data.length) {
+      const count = chunk.copy(this.#data, this.#dataFilled, at);
       this.#dataFilled += count;
       at += count;
+      if (this.#dataFilled < this.#data.length) return at;
     }
-    if (this.#dataFilled === this.#data.length) {
-      const padding = Math.min(this.#paddingLeft, chunk.length - at);
-      this.#paddingLeft -= padding;
-      at += padding;
+    if (this.#trailerFilled < this.#trailer.length) {
+      const count = chunk.copy(this.#trailer, this.#trailerFilled, at);
+      this.#trailerFilled += count;
+      at += count;
+      if (this.#trailerFilled < this.#trailer.length) return at;
     }
-    if (this.#bhs !== null && this.#ahsLeft === 0 && this.#dataFilled === this.#data.length && this.#paddingLeft === 0) {
-      const bhs = this.#bhs;
-      const data = this.#data;
-      this.#bhs = null;
-      this.#data = nothing;
-      this.#receiver.pdu(bhs, data);
-    }
+    const data = this.#data;
+    this.#bhs = null;
+    this.#data = nothing;
+    if (data.length === 0) this.#receiver.pdu(bhs, nothing);
+    else this.#deliver(bhs, data, this.#trailer, 0, this.#trailer.length);
     return at;
   }
 }

@@ -65,7 +65,13 @@ export const taskResponse = {
 } as const;
 
 /** Events of an Asynchronous Message (RFC 7143, 11.9.1). */
-export const asyncEvent = { logoutRequested: 1 } as const;
+export const asyncEvent = { logoutRequested: 1, connectionDropped: 2, connectionsDropped: 3 } as const;
+
+/** Reasons of a Logout Request (RFC 7143, 11.14.1). */
+export const logoutReason = { closeSession: 0, closeConnection: 1, removeForRecovery: 2 } as const;
+
+/** Responses to a Logout Request (RFC 7143, 11.15.1). */
+export const logoutResponse = { done: 0, noSuchConnection: 1, recoveryNotSupported: 2, failed: 3 } as const;
 
 /** Flag bits of byte 1. */
 export const flag = {

@@ -13,6 +13,7 @@ import {
   setDataLength,
   taskTagOf,
 } from './pdu.ts';
+import { ProtocolError } from './protocol-error.ts';
 import type { Session } from './session.ts';
 
 /** Data that the target has asked for and not yet fully received. */
@@ -23,8 +24,8 @@ interface OutstandingR2T {
   dataSN: number;
 }
 
-/** The initiator broke the protocol; its session ends. */
-export class ProtocolError extends Error {}
+/** Data of the command did not match their digest (RFC 7143, 11.4.7.2, "Protocol service CRC error"). */
+const protocolServiceCrcError: Sense = { key: 0xb, asc: 0x47, ascq: 0x05 };
 
 const nothing = Buffer.alloc(0);
 
@@ -58,6 +59,8 @@ export class ScsiTask implements ScsiCommand, Task {
   #unsolicitedOpen = false;
   #unsolicitedDataSN = 0;
   #requested = 0;
+  /** Data came damaged: the command must not be executed. */
+  #damaged = false;
   #r2tSN = 0;
   readonly #outstanding: OutstandingR2T[] = [];
   /** Whole pooled buffer of a read, with room for a header in front. */
@@ -118,8 +121,12 @@ export class ScsiTask implements ScsiCommand, Task {
     this.#proceed();
   }
 
-  /** Takes a Data-Out PDU (RFC 7143, 11.7). Throws {@link ProtocolError}. */
-  takeData(bhs: Buffer, data: Buffer): void {
+  /**
+   * Takes a Data-Out PDU (RFC 7143, 11.7). Throws {@link ProtocolError}. After a damaged one the command ends with CHECK
+   * CONDITION as soon as everything that was asked for has come (RFC 7143, 7.8).
+   */
+  takeData(bhs: Buffer, data: Buffer, damaged = false): void {
+    this.#damaged ||= damaged;
     const transferTag = bhs.readUInt32BE(20);
     const dataSN = bhs.readUInt32BE(36);
     const offset = bhs.readUInt32BE(40);
@@ -234,6 +241,10 @@ export class ScsiTask implements ScsiCommand, Task {
   /** Asks for more data, or executes when all are there. */
   #proceed(): void {
     if (this.#state !== 'receiving' || this.#unsolicitedOpen) return;
+    if (this.#damaged) {
+      if (this.#outstanding.length === 0) this.check(protocolServiceCrcError);
+      return;
+    }
     if (this.#received === this.#needed) {
       this.#state = 'executing';
       this.#unit.execute(this);

@@ -1,29 +1,33 @@
 import type { BufferPool } from './buffer-pool.ts';
 import type { Connection } from './connection.ts';
+import { CommandWindow } from './command-window.ts';
 import type { DataBudget } from './data-budget.ts';
+import { dataTrailer, framePdu, headerWithDigest, type Digests } from './digest.ts';
 import type { SessionParameters } from './negotiation.ts';
 import {
   asyncEvent,
-  compareSequence,
   flag,
   isImmediate,
   joinData,
+  logoutReason,
+  logoutResponse,
   makeHeader,
-  nextSequence,
   opcodeOf,
   rejectReason,
   requestOpcode,
   reservedTag,
   responseOpcode,
-  setDataLength,
   taskTagOf,
 } from './pdu.ts';
-import { ProtocolError, ScsiTask, tagAfter } from './scsi-task.ts';
+import { ProtocolError } from './protocol-error.ts';
+import { ScsiTask, tagAfter } from './scsi-task.ts';
 import { manageTasks } from './task-management.ts';
 import type { Target } from './target-registry.ts';
 import { TextExchange } from './text-exchange.ts';
 import type { Nexus } from '../scsi/command.ts';
 import type { Sense } from '../scsi/sense.ts';
+
+const nothing = Buffer.alloc(0);
 
 /** What bounds a session. */
 export interface SessionLimits {
@@ -68,12 +72,11 @@ export class Session {
   readonly #options: SessionOptions;
   readonly #tasks = new Map<number, ScsiTask>();
   readonly #backlog: ScsiTask[] = [];
-  /** Requests that came before an earlier one, by CmdSN. */
-  readonly #early = new Map<number, readonly [Buffer, Buffer]>();
+  readonly #window = new CommandWindow((bhs, data) => this.#handle(bhs, data));
+  /** `null` where neither is agreed on, so that nothing is paid for them. */
+  readonly #digests: Digests | null;
   #charged = 0;
   #immediateTasks = 0;
-  #expCmdSN = 0;
-  #maxCmdSN = 0;
   #transferTag = 0;
   readonly #text: TextExchange;
   #closing: Promise<void> | null = null;
@@ -94,7 +97,11 @@ export class Session {
     this.limits = options.limits;
     this.pool = options.pool;
     this.target = options.target;
-    this.#text = new TextExchange(options.parameters, options.target?.name ?? null, options.discover);
+    const { headerDigest, dataDigest } = options.parameters;
+    this.#digests = headerDigest || dataDigest ? { header: headerDigest, data: dataDigest } : null;
+    this.#text = new TextExchange(options.parameters, options.target?.name ?? null, options.discover, () =>
+      this.nextTransferTag(),
+    );
     const unitAttentions: Sense[] = [];
     this.nexus = {
       initiatorName: options.initiatorName,
@@ -105,13 +112,12 @@ export class Session {
   }
 
   get maxCmdSN(): number {
-    return this.#maxCmdSN;
+    return this.#window.maxCmdSN;
   }
 
   /** Opens the command window: the login's CmdSN is that of the first command (RFC 7143, 4.2.2.1). */
   start(cmdSN: number): void {
-    this.#expCmdSN = cmdSN;
-    this.#maxCmdSN = nextSequence(cmdSN, this.limits.window - 1);
+    this.#window.open(cmdSN, this.limits.window);
   }
 
   /** Where the data segment of a PDU should go; see `PduReceiver`. */
@@ -129,29 +135,29 @@ export class Session {
       return;
     }
     if (opcode === requestOpcode.snack) return this.#reject(bhs, rejectReason.snackReject);
-    if (isImmediate(bhs)) return this.#handle(bhs, data);
-    const cmdSN = bhs.readUInt32BE(24);
-    // Outside the window: ignored without an answer (RFC 7143, 4.2.2.1).
-    if (compareSequence(cmdSN, this.#expCmdSN) < 0 || compareSequence(cmdSN, this.#maxCmdSN) > 0) return;
-    if (cmdSN !== this.#expCmdSN) {
-      this.#early.set(cmdSN, [bhs, data]);
-      return;
-    }
-    this.#expCmdSN = nextSequence(cmdSN);
-    this.#handle(bhs, data);
-    while (this.#early.size > 0) {
-      const next = this.#early.get(this.#expCmdSN);
-      if (next === undefined) return;
-      this.#early.delete(this.#expCmdSN);
-      this.#expCmdSN = nextSequence(this.#expCmdSN);
-      this.#handle(next[0], next[1]);
-    }
+    if (isImmediate(bhs)) this.#handle(bhs, data);
+    else this.#window.admit(bhs, data);
+  }
+
+  /**
+   * Takes a PDU whose data do not match their digest (RFC 7143, 7.8): it is rejected and, unless it carries data that were
+   * asked for, forgotten. Throws {@link ProtocolError}.
+   */
+  receiveDamaged(bhs: Buffer, data: Buffer): void {
+    this.#reject(bhs, rejectReason.dataDigestError);
+    if (opcodeOf(bhs) === requestOpcode.dataOut) this.#tasks.get(taskTagOf(bhs))?.takeData(bhs, data, true);
+  }
+
+  /** Takes a request that never came for received; see `CommandWindow.skip`. */
+  skip(cmdSN: number, before: number): boolean {
+    return this.#window.skip(cmdSN, before);
   }
 
   /** Queues a header with its sequence numbers; `status` when it takes a StatSN of its own. */
   send(bhs: Buffer, status: boolean, data?: Buffer): void {
     this.#stamp(bhs, status);
-    this.#connection.write(data === undefined || data.length === 0 ? bhs : joinData(bhs, data));
+    if (this.#digests !== null) this.#connection.write(framePdu(bhs, data ?? nothing, this.#digests));
+    else this.#connection.write(data === undefined || data.length === 0 ? bhs : joinData(bhs, data));
   }
 
   /** Queues the response that ends a task. */
@@ -170,13 +176,18 @@ export class Session {
       this.#stamp(header, true);
     } else {
       // StatSN is reserved where no status is carried (RFC 7143, 11.7.5).
-      header.writeUInt32BE(this.#expCmdSN, 28);
-      header.writeUInt32BE(this.#maxCmdSN, 32);
+      this.#window.stamp(header);
     }
-    const length = headed ? bytes.length - header.length : bytes.length;
-    if (!headed) this.#connection.write(header);
-    this.#connection.write(bytes);
-    this.#connection.writePadding(length);
+    if (this.#digests === null) {
+      if (!headed) this.#connection.write(header);
+      this.#connection.write(bytes);
+      this.#connection.writePadding(headed ? bytes.length - header.length : bytes.length);
+    } else {
+      const data = headed ? bytes.subarray(header.length) : bytes;
+      this.#connection.write(this.#digests.header ? headerWithDigest(header) : header);
+      this.#connection.write(data);
+      this.#connection.write(dataTrailer(data, this.#digests.data));
+    }
   }
 
   nextTransferTag(): number {
@@ -221,9 +232,23 @@ export class Session {
 
   /** Asks the initiator to log out (RFC 7143, 11.9.1), within `seconds`. */
   requestLogout(seconds: number): void {
+    this.#announce(asyncEvent.logoutRequested, 0, seconds);
+  }
+
+  /** Tells the initiator that its session is dropped (RFC 7143, 11.9.1), and ends it; see {@link close}. */
+  drop(): Promise<void> {
+    if (!this.ending) {
+      this.#announce(asyncEvent.connectionsDropped, this.parameters.defaultTime2Wait, this.parameters.defaultTime2Retain);
+      this.#connection.flush();
+    }
+    return this.close();
+  }
+
+  #announce(event: number, parameter2: number, parameter3: number): void {
     const message = makeHeader(responseOpcode.asyncMessage, flag.final, reservedTag);
-    message[36] = asyncEvent.logoutRequested;
-    message.writeUInt16BE(seconds, 42);
+    message[36] = event;
+    message.writeUInt16BE(parameter2, 40);
+    message.writeUInt16BE(parameter3, 42);
     this.send(message, true);
   }
 
@@ -256,20 +281,15 @@ export class Session {
 
   #stamp(bhs: Buffer, status: boolean): void {
     this.#connection.stamp(bhs, status);
-    bhs.writeUInt32BE(this.#expCmdSN, 28);
-    bhs.writeUInt32BE(this.#maxCmdSN, 32);
+    this.#window.stamp(bhs);
   }
 
   /** Takes a task off the list, and opens the window by one. */
   #free(task: ScsiTask): void {
     if (this.#tasks.get(task.taskTag) !== task) return;
     this.#tasks.delete(task.taskTag);
-    if (task.numbered) this.#widen();
+    if (task.numbered) this.#window.widen();
     else this.#immediateTasks--;
-  }
-
-  #widen(): void {
-    this.#maxCmdSN = nextSequence(this.#maxCmdSN);
   }
 
   #discharge(cost: number): void {
@@ -294,12 +314,13 @@ export class Session {
     const opcode = opcodeOf(bhs);
     if (opcode === requestOpcode.scsiCommand) return this.#command(bhs, data);
     // Other requests are done at once, so they leave the window as wide as it was.
-    if (!isImmediate(bhs)) this.#widen();
+    if (!isImmediate(bhs)) this.#window.widen();
     switch (opcode) {
       case requestOpcode.nopOut:
         return this.#nop(bhs, data);
       case requestOpcode.taskManagement:
-        return manageTasks(this, bhs);
+        // A discovery session is for discovery (RFC 7143, 4.3).
+        return this.target === null ? this.#refuse(bhs, rejectReason.protocolError) : manageTasks(this, bhs);
       case requestOpcode.text:
         return this.#takeText(bhs, data);
       case requestOpcode.logout:
@@ -307,16 +328,17 @@ export class Session {
       case requestOpcode.login:
         throw new ProtocolError('a login came within a session');
       default:
-        return this.#reject(bhs, rejectReason.commandNotSupported);
+        return this.#refuse(bhs, rejectReason.commandNotSupported);
     }
   }
 
   #command(bhs: Buffer, data: Buffer): void {
     const taskTag = taskTagOf(bhs);
-    if (this.target === null) throw new ProtocolError('a SCSI command came in a discovery session');
-    if (this.#tasks.has(taskTag) || taskTag === reservedTag) throw new ProtocolError('a task tag is in use already');
+    if (this.target === null) return this.#refuse(bhs, rejectReason.protocolError);
+    if (taskTag === reservedTag) return this.#refuse(bhs, rejectReason.invalidPduField);
+    if (this.#tasks.has(taskTag)) return this.#refuse(bhs, rejectReason.taskInProgress);
     if (isImmediate(bhs) && this.#immediateTasks >= this.limits.immediate) {
-      return this.#reject(bhs, rejectReason.immediateCommandReject);
+      return this.#refuse(bhs, rejectReason.immediateCommandReject);
     }
     const unit = this.target.logicalUnit;
     const task = new ScsiTask(this, unit, bhs, data);
@@ -336,27 +358,29 @@ export class Session {
   }
 
   #takeText(bhs: Buffer, data: Buffer): void {
-    const answer = makeHeader(responseOpcode.text, flag.final, taskTagOf(bhs));
-    answer.writeUInt32BE(reservedTag, 20);
-    if ((bhs[1]! & flag.continues) !== 0) {
-      this.#text.add(data);
-      answer[1] = 0;
-      answer.writeUInt32BE(this.nextTransferTag(), 20);
-      return this.send(answer, true);
-    }
-    const text = this.#text.finish(data);
-    if (text === null) this.#reject(bhs, rejectReason.protocolError);
-    else this.send(answer, true, text);
+    const answered = this.#text.take(bhs, data);
+    if (typeof answered === 'number') return this.#refuse(bhs, answered);
+    const answer = makeHeader(responseOpcode.text, answered.flags, taskTagOf(bhs));
+    bhs.copy(answer, 8, 8, 16);
+    answer.writeUInt32BE(answered.transferTag, 20);
+    this.send(answer, true, answered.data);
   }
 
   #logout(bhs: Buffer): void {
     const reason = bhs[1]! & 0x7f;
+    // A discovery session can only be closed as a whole (RFC 7143, 4.3).
+    if (reason > logoutReason.removeForRecovery || (this.target === null && reason !== logoutReason.closeSession)) {
+      return this.#refuse(bhs, rejectReason.invalidPduField);
+    }
     const answer = makeHeader(responseOpcode.logout, flag.final, taskTagOf(bhs));
-    // 0 closes the session, 1 the connection named; 2 prepares a recovery that level 0 does not have.
-    const otherConnection = reason === 1 && bhs.readUInt16BE(20) !== this.#options.connectionId;
-    answer[2] = reason > 1 ? 2 : otherConnection ? 1 : 0;
     answer.writeUInt16BE(this.parameters.defaultTime2Wait, 40);
-    if (answer[2] !== 0) return this.send(answer, true);
+    answer.writeUInt16BE(this.parameters.defaultTime2Retain, 42);
+    // Removing a connection prepares a recovery that level 0 does not have.
+    if (reason === logoutReason.removeForRecovery) answer[2] = logoutResponse.recoveryNotSupported;
+    else if (reason === logoutReason.closeConnection && bhs.readUInt16BE(20) !== this.#options.connectionId) {
+      answer[2] = logoutResponse.noSuchConnection;
+    }
+    if (answer[2] !== logoutResponse.done) return this.send(answer, true);
     // Outstanding tasks end before the answer, so that nothing is written after it.
     const unit = this.target?.logicalUnit;
     const ended = unit === undefined ? Promise.resolve([]) : unit.taskSet.abort((task) => task.nexus === this.nexus);
@@ -366,10 +390,15 @@ export class Session {
     });
   }
 
+  /** Rejects a request that was delivered; a numbered one counts as not received. */
+  #refuse(bhs: Buffer, reason: number): void {
+    if (!isImmediate(bhs)) this.#window.refuse(bhs.readUInt32BE(24), opcodeOf(bhs) !== requestOpcode.scsiCommand);
+    this.#reject(bhs, reason);
+  }
+
   #reject(bhs: Buffer, reason: number): void {
     const reject = makeHeader(responseOpcode.reject, flag.final, reservedTag);
     reject[2] = reason;
-    setDataLength(reject, bhs.length);
     this.send(reject, true, bhs);
   }
 }

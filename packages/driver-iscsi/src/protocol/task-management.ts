@@ -31,7 +31,11 @@ export function manageTasks(session: Session, bhs: Buffer): void {
   switch (code) {
     case taskFunction.abortTask: {
       const task = session.task(bhs.readUInt32BE(20));
-      if (task === undefined) return reply(taskResponse.noSuchTask);
+      if (task === undefined) {
+        // A command that never came, or not in its turn, is taken for received and aborted (RFC 7143, 11.5.1).
+        const skipped = session.skip(bhs.readUInt32BE(32), bhs.readUInt32BE(24));
+        return reply(skipped ? taskResponse.complete : taskResponse.noSuchTask);
+      }
       return abort(
         (candidate) => candidate === task,
         () => {},
@@ -61,7 +65,7 @@ export function manageTasks(session: Session, bhs: Buffer): void {
         () => {
           for (const nexus of unit.nexuses) addUnitAttention(nexus, senseOf.powerOn);
           // A cold reset ends the sessions of the target, this one too (RFC 7143, 11.5.1).
-          for (const other of sessions) void other.close();
+          for (const other of sessions) void other.drop();
         },
       );
     }
