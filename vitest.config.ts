@@ -54,6 +54,20 @@ export default defineConfig({
           fileParallelism: false,
         },
       },
+      {
+        ...shared,
+        test: {
+          name: 'lab',
+          include: ['test/lab/**/*.test.ts'],
+          globalSetup: ['test/node-version.ts', 'test/lab/in-guest.ts'],
+          testTimeout: 120_000,
+          hookTimeout: 120_000,
+          fileParallelism: false,
+          // A guest has one processor, and starting a process costs it most: one runs all suites.
+          isolate: false,
+          maxWorkers: 1,
+        },
+      },
     ],
   },
 });
