@@ -6,6 +6,7 @@ import type { backendTable } from './backends.ts';
 import type { messageTable } from './messages.ts';
 import type { journalTable, operationTable } from './operations.ts';
 import type { placementTable } from './placements.ts';
+import type { qosSpecTable } from './qos-specs.ts';
 import type { rememberedRequestTable } from './remembered-requests.ts';
 import type { findingTable, reconciliationRunTable } from './reconciliation.ts';
 import type { serviceTable } from './services.ts';
@@ -28,6 +29,7 @@ export interface Database {
   project_usage: { project_id: string; kind: CountedKind; volume_type_id: string; number: number; bytes: number };
   backends: RowOf<typeof backendTable>;
   volume_types: RowOf<typeof volumeTypeTable>;
+  qos_specs: RowOf<typeof qosSpecTable>;
   volume_type_access: { volume_type_id: string; project_id: string };
   quota_limits: { scope: 'project' | 'class'; name: string; resource: string; hard_limit: number };
   messages: RowOf<typeof messageTable>;

@@ -2,13 +2,14 @@ import { ScoriaError } from '@scoria/core';
 import { sql, type Kysely, type Transaction } from 'kysely';
 import type { Database } from './database.ts';
 import { createSchema1 } from './schema-1.ts';
+import { addQosSpecs } from './schema-2.ts';
 import type { SqlFlavor } from './sql-flavor.ts';
 
 /** One step from a version of the tables to the next. It uses the schema builder and `sql`: the typed tables are those of the newest version. */
 export type Migration = (db: Transaction<Database>, flavor: SqlFlavor) => Promise<void>;
 
 /** All steps, oldest first; the version of the tables is the number of steps taken. */
-export const migrations: readonly Migration[] = [createSchema1];
+export const migrations: readonly Migration[] = [createSchema1, addQosSpecs];
 
 /**
  * Brings the tables to the newest version. Part of the caller's transaction: an error leaves them as they were.

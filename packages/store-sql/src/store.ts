@@ -11,6 +11,7 @@ import { SqlMessages } from './messages.ts';
 import { migrate, property, setProperty, type Migration } from './migration.ts';
 import { SqlOperations } from './operations.ts';
 import { SqlPlacements } from './placements.ts';
+import { SqlQosSpecs } from './qos-specs.ts';
 import { SqlQuotas } from './quotas.ts';
 import { SqlReconciliation } from './reconciliation.ts';
 import { SqlRememberedRequests } from './remembered-requests.ts';
@@ -170,6 +171,7 @@ function repositories(session: Session): Repositories {
     placements: new SqlPlacements(session),
     backends: new SqlBackends(session),
     volumeTypes: new SqlVolumeTypes(session),
+    qosSpecs: new SqlQosSpecs(session),
     quotas: new SqlQuotas(session),
     messages: new SqlMessages(session),
     services: new SqlServices(session),

@@ -21,6 +21,7 @@ export const volumeTypeTable = defineTable<VolumeType>()('volume_types', {
   description: nullable(text()),
   isPublic: flag(),
   extraSpecs: pairs,
+  qosSpecId: nullable(text()),
   createdAt: number(),
   updatedAt: nullable(number()),
 });
@@ -88,7 +89,7 @@ export class SqlVolumeTypes implements VolumeTypeRepository {
 
   async update(
     id: string,
-    patch: Partial<Pick<VolumeType, 'name' | 'description' | 'isPublic' | 'extraSpecs'>>,
+    patch: Partial<Pick<VolumeType, 'name' | 'description' | 'isPublic' | 'extraSpecs' | 'qosSpecId'>>,
     now: number,
   ): Promise<VolumeType> {
     try {
@@ -98,6 +99,11 @@ export class SqlVolumeTypes implements VolumeTypeRepository {
       throw new ScoriaError('conflict', `Volume type ${patch.name ?? id} exists already.`, { cause: error });
     }
     return this.get('every-project', id);
+  }
+
+  ofQosSpec(qosSpecId: string): Promise<readonly VolumeType[]> {
+    const has = equals(volumeTypeTable.ref('qosSpecId'), qosSpecId);
+    return selectEntities(this.#session, volumeTypeTable, [has], sql`order by name`);
   }
 
   async remove(id: string): Promise<void> {

@@ -1,5 +1,5 @@
 import { expect, test } from 'vitest';
-import { access, attachment, message, openStore, placement, volume, volumeType } from './sample-rows.ts';
+import { access, attachment, message, openStore, placement, qosSpec, volume, volumeType } from './sample-rows.ts';
 
 const own = { projectId: 'project-1' };
 const other = { projectId: 'project-2' };
@@ -120,6 +120,37 @@ test('services: a sign of life keeps them disabled', async () => {
   await expect(store.transaction((r) => r.services.setEnabled('cinder-volume', 'x', true, null))).rejects.toMatchObject({
     code: 'not-found',
   });
+});
+
+test('QoS specs: unique names; a type has one, and one that is had cannot be removed', async () => {
+  await using store = await openStore();
+  const gold = qosSpec();
+  const bronze = qosSpec({ id: 'spec-2', name: 'bronze', consumer: 'both', createdAt: 2 });
+  await store.transaction(async (r) => {
+    await r.qosSpecs.insert(gold);
+    await r.qosSpecs.insert(bronze);
+  });
+  await expect(store.transaction((r) => r.qosSpecs.insert({ ...gold, id: 'spec-3' }))).rejects.toMatchObject({
+    code: 'conflict',
+    message: 'QoS spec gold exists already.',
+  });
+  const { qosSpecs, volumeTypes } = store.reading;
+  const both = [{ field: 'consumer', op: 'eq', value: 'both' }] as const;
+  expect(await qosSpecs.list({ sort: [{ field: 'name', direction: 'asc' }] })).toEqual([bronze, gold]);
+  expect(await qosSpecs.list({ where: both })).toEqual([bronze]);
+  expect(await qosSpecs.list({ limit: 1, marker: 'spec-2' })).toEqual([gold]);
+  const changed = await store.transaction((r) => r.qosSpecs.update('spec-1', { consumer: 'both', specs: {} }, 5));
+  expect(changed).toEqual({ ...gold, consumer: 'both', specs: {}, updatedAt: 5 });
+  await expect(qosSpecs.get('none')).rejects.toMatchObject({ code: 'not-found', message: 'QoS spec none could not be found.' });
+  await store.transaction((r) => r.volumeTypes.update('type-1', { qosSpecId: 'spec-1' }, 6));
+  expect((await volumeTypes.ofQosSpec('spec-1')).map(({ name }) => name)).toEqual(['fast']);
+  await expect(store.transaction((r) => r.qosSpecs.remove('spec-1'))).rejects.toThrow();
+  await store.transaction(async (r) => {
+    await r.volumeTypes.update('type-1', { qosSpecId: null }, 7);
+    await r.qosSpecs.remove('spec-1');
+    await r.qosSpecs.remove('spec-1');
+  });
+  expect(await qosSpecs.list({})).toEqual([bronze]);
 });
 
 test('volume types: unique names; private ones are seen by those with access', async () => {

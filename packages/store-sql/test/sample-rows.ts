@@ -1,4 +1,15 @@
-import type { Access, Attachment, Message, Operation, Placement, Snapshot, Store, Volume, VolumeType } from '@scoria/core';
+import type {
+  Access,
+  Attachment,
+  Message,
+  Operation,
+  Placement,
+  QosSpec,
+  Snapshot,
+  Store,
+  Volume,
+  VolumeType,
+} from '@scoria/core';
 import { createSqliteStore } from '../src/index.ts';
 
 /** An open store in memory with one volume type `type-1`; closes at the end of the scope. */
@@ -16,6 +27,19 @@ export function volumeType(fields: Partial<VolumeType> = {}): VolumeType {
     description: null,
     isPublic: true,
     extraSpecs: {},
+    qosSpecId: null,
+    createdAt: 1,
+    updatedAt: null,
+    ...fields,
+  };
+}
+
+export function qosSpec(fields: Partial<QosSpec> = {}): QosSpec {
+  return {
+    id: 'spec-1',
+    name: 'gold',
+    consumer: 'back-end',
+    specs: { total_iops_sec: '500' },
     createdAt: 1,
     updatedAt: null,
     ...fields,

@@ -4,11 +4,13 @@ import { join } from 'node:path';
 import { Kysely, sql } from 'kysely';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import { systemRandom, type Repositories } from '@scoria/core';
+import type { Database } from '../src/database.ts';
 import { createSqliteStore } from '../src/index.ts';
 import { migrations, type Migration } from '../src/migration.ts';
+import { createSchema1 } from '../src/schema-1.ts';
 import { sqliteDialect, sqliteFlavor } from '../src/sqlite.ts';
 import { SqlStore } from '../src/store.ts';
-import { openStore, volume, volumeType } from './sample-rows.ts';
+import { openStore, qosSpec, volume, volumeType } from './sample-rows.ts';
 
 let directory: string;
 beforeAll(async () => {
@@ -179,6 +181,27 @@ describe('migration', () => {
     }
   });
 
+  test('gives a file of the first version QoS specs, and leaves its volume types without one', async () => {
+    const path = newFile();
+    const first = storeOf(path, [createSchema1]);
+    await first.open();
+    await first.close();
+    const raw = new Kysely<Database>({ dialect: sqliteDialect({ path }) });
+    await sql`insert into volume_types (id, name, extra_specs, is_public, created_at)
+      values ('type-1', 'fast', '{}', 1, 1)`.execute(raw);
+    await raw.destroy();
+    const store = createSqliteStore({ path });
+    await store.open();
+    expect(await store.reading.volumeTypes.list('every-project', {})).toEqual([volumeType()]);
+    const spec = qosSpec();
+    await store.transaction(async (r) => {
+      await r.qosSpecs.insert(spec);
+      await r.volumeTypes.update('type-1', { qosSpecId: spec.id }, 2);
+    });
+    expect(await store.reading.volumeTypes.ofQosSpec(spec.id)).toEqual([volumeType({ qosSpecId: spec.id, updatedAt: 2 })]);
+    await store.close();
+  });
+
   test('refuses a file of a later version, names both, and leaves it alone', async () => {
     const path = newFile();
     const later = storeOf(path, [...migrations, addColumn]);
@@ -186,8 +209,8 @@ describe('migration', () => {
     await later.close();
     await expect(createSqliteStore({ path }).open()).rejects.toMatchObject({
       code: 'data-directory-newer',
-      message: `The store ${path} has schema version 2; this version of Scoria knows versions up to 1.`,
-      details: { found: 2, known: 1 },
+      message: `The store ${path} has schema version ${migrations.length + 1}; this version of Scoria knows versions up to ${migrations.length}.`,
+      details: { found: migrations.length + 1, known: migrations.length },
     });
     const again = storeOf(path, [...migrations, addColumn]);
     await again.open();

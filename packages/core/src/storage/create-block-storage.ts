@@ -20,6 +20,7 @@ import { Assembly } from '../plugin/assembly.ts';
 import { makePlugins, type PluginConfiguration } from '../plugin/configuration.ts';
 import { defaultWorkerSettings, type Settings, type WorkerSettings } from '../plugin/settings.ts';
 import * as tokens from '../plugin/tokens.ts';
+import { QosSpecs } from '../qos-spec/qos-specs.ts';
 import { Quotas } from '../quota/quotas.ts';
 import { Reconciler } from '../reconciliation/reconciler.ts';
 import { defaultReconciliationSettings } from '../reconciliation/reconciliation-settings.ts';
@@ -58,6 +59,7 @@ export interface BlockStorage {
   readonly attachments: Attachments;
   readonly connections: VolumeConnections;
   readonly volumeTypes: VolumeTypes;
+  readonly qosSpecs: QosSpecs;
   readonly quotas: Quotas;
   readonly messages: Messages;
   readonly services: Services;
@@ -119,6 +121,7 @@ export async function createBlockStorage(options: BlockStorageOptions): Promise<
       .class(tokens.Attachments, Attachments)
       .class(tokens.VolumeConnections, VolumeConnections)
       .class(tokens.VolumeTypes, VolumeTypes)
+      .class(tokens.QosSpecs, QosSpecs)
       .class(tokens.Quotas, Quotas)
       .class(tokens.Messages, Messages)
       .class(tokens.Services, Services)
@@ -134,6 +137,7 @@ export async function createBlockStorage(options: BlockStorageOptions): Promise<
       tokens.Snapshots,
       tokens.VolumeConnections,
       tokens.VolumeTypes,
+      tokens.QosSpecs,
       tokens.Messages,
       tokens.Services,
       tokens.Pools,
@@ -155,6 +159,7 @@ export async function createBlockStorage(options: BlockStorageOptions): Promise<
       attachments: assembly.get(tokens.Attachments),
       connections: assembly.get(tokens.VolumeConnections),
       volumeTypes: assembly.get(tokens.VolumeTypes),
+      qosSpecs: assembly.get(tokens.QosSpecs),
       quotas: assembly.get(tokens.Quotas),
       messages: assembly.get(tokens.Messages),
       services: assembly.get(tokens.Services),

@@ -6,6 +6,7 @@ import type { RememberedRequestRepository } from '../operation/idempotency.ts';
 import type { OperationRepository } from '../operation/operation-repository.ts';
 import type { BackendRepository } from '../placement/backend.ts';
 import type { PlacementRepository } from '../placement/placement.ts';
+import type { QosSpecRepository } from '../qos-spec/qos-spec-repository.ts';
 import type { QuotaRepository } from '../quota/quota.ts';
 import type { ReconciliationRepository } from '../reconciliation/finding.ts';
 import type { ServiceRepository } from '../service/service.ts';
@@ -22,6 +23,7 @@ export interface Repositories {
   readonly placements: PlacementRepository;
   readonly backends: BackendRepository;
   readonly volumeTypes: VolumeTypeRepository;
+  readonly qosSpecs: QosSpecRepository;
   readonly quotas: QuotaRepository;
   readonly messages: MessageRepository;
   readonly services: ServiceRepository;

@@ -14,9 +14,11 @@ export interface VolumeTypeRepository {
   /** `conflict` when the new name is taken. */
   update(
     id: string,
-    patch: Partial<Pick<VolumeType, 'name' | 'description' | 'isPublic' | 'extraSpecs'>>,
+    patch: Partial<Pick<VolumeType, 'name' | 'description' | 'isPublic' | 'extraSpecs' | 'qosSpecId'>>,
     now: number,
   ): Promise<VolumeType>;
+  /** The types that have a QoS spec, by name. */
+  ofQosSpec(qosSpecId: string): Promise<readonly VolumeType[]>;
   /** `conflict` when volumes or snapshots are of this type. */
   remove(id: string): Promise<void>;
   /** Projects that may use a private type. */

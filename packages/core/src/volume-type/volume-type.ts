@@ -7,6 +7,8 @@ export interface VolumeType {
   /** A private type is seen by administrators and the projects that have access. */
   readonly isPublic: boolean;
   readonly extraSpecs: Readonly<Record<string, string>>;
+  /** QoS spec of its volumes, for administrators to see; `null` when they are not limited. */
+  readonly qosSpecId: string | null;
   readonly createdAt: number;
   readonly updatedAt: number | null;
 }

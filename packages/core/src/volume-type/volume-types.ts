@@ -148,6 +148,7 @@ export class VolumeTypes {
       description: request.description ?? null,
       isPublic: request.isPublic ?? true,
       extraSpecs: request.extraSpecs ?? {},
+      qosSpecId: null,
       createdAt: this.#clock.now(),
       updatedAt: null,
     };
