@@ -1,3 +1,4 @@
+import { join } from 'node:path';
 import {
   ScoriaError,
   type Clock,
@@ -19,6 +20,7 @@ import type { ControlCall } from './control/control-client.ts';
 import type { MirrorEnds, TargetSettings, TargetVerb, VerbReply, VerbRequest } from './control/messages.ts';
 import { ProcessTarget, type CallTarget } from './control/process-target.ts';
 import { controlSocketPath } from './control/socket-path.ts';
+import { readMutualChapSecret } from './mutual-chap-secret.ts';
 import { formatAddress, parseAddress, type ListenAddress } from './protocol/listen-address.ts';
 import { targetName } from './target/target-name.ts';
 import { TargetService } from './target/target-service.ts';
@@ -44,11 +46,13 @@ const rememberedMoves = 1000;
 /** The embedded iSCSI target as a transport. The verbs' meaning is that of the contract; the work is the target's. */
 export class IscsiTransport implements Transport, PointInTimeSupport, MirrorSupport {
   readonly reaches: readonly string[];
+  readonly #options: IscsiTransportOptions;
   readonly #config: IscsiConfiguration;
   readonly #log: Log;
+  readonly #listen: readonly ListenAddress[];
   readonly #portals: readonly string[];
-  readonly #service: TargetService | null = null;
-  readonly #process: ProcessTarget | null = null;
+  #service: TargetService | null = null;
+  #process: ProcessTarget | null = null;
   /** What the target must have, so that a new process can be given it. */
   readonly #exports = new Map<string, VerbRequest<'export'>>();
   /** Volumes whose mirror is committed, and not ended yet. */
@@ -60,41 +64,16 @@ export class IscsiTransport implements Transport, PointInTimeSupport, MirrorSupp
   readonly #undecided = new Set<string>();
   /** Volumes that moved while they were exported, for requests that do not know it yet. */
   readonly #moved = new Map<string, MirrorEnds>();
-  #started = false;
 
-  constructor({ name, config, baseDirectory, clock, random, log, openers }: IscsiTransportOptions) {
+  constructor(options: IscsiTransportOptions) {
+    const { config, openers } = options;
+    this.#options = options;
     this.#config = config;
-    this.#log = log;
-    const listen = config.listen.flatMap((text) => parseAddress(text) ?? []);
-    this.#portals = config.advertise === undefined ? listen.map(formatAddress) : [config.advertise];
-    if (config.inProcess) {
-      this.reaches = Object.keys(openers);
-      this.#service = new TargetService({
-        listen,
-        iqnPrefix: config.iqnPrefix,
-        advertise: config.advertise,
-        openers,
-        clock,
-        random,
-        log,
-      });
-      return;
-    }
-    this.reaches = ['path'];
-    const settings: TargetSettings = {
-      listen,
-      iqnPrefix: config.iqnPrefix,
-      ...(config.advertise !== undefined && { advertise: config.advertise }),
-      orphanTimeout: config.orphanTimeout,
-    };
-    this.#process = new ProcessTarget({
-      socketPath: controlSocketPath(baseDirectory, name),
-      settings,
-      program: new URL(import.meta.url.endsWith('.ts') ? './target-process.ts' : './target-process.js', import.meta.url),
-      clock,
-      log,
-      restore: (call) => this.#restore(call),
-    });
+    this.#log = options.log;
+    this.#listen = config.listen.flatMap((text) => parseAddress(text) ?? []);
+    this.#portals = config.advertise === undefined ? this.#listen.map(formatAddress) : [config.advertise];
+    // The target's own process opens kind `path`.
+    this.reaches = config.inProcess ? Object.keys(openers) : ['path'];
   }
 
   /** Addresses really listened on, where port 0 was asked for; known only with `inProcess`. */
@@ -109,14 +88,34 @@ export class IscsiTransport implements Transport, PointInTimeSupport, MirrorSupp
 
   async start(call: PluginCall): Promise<void> {
     call.signal.throwIfAborted();
-    if (this.#started) return;
-    await (this.#service ?? this.#process)?.start();
-    this.#started = true;
+    if (this.#service !== null || this.#process !== null) return;
+    const settings = await this.#settings();
+    const { name, baseDirectory, openers, clock, random, log } = this.#options;
+    if (this.#config.inProcess) {
+      const service = new TargetService({ ...settings, openers, clock, random, log });
+      await service.start();
+      this.#service = service;
+    } else {
+      const started = new ProcessTarget({
+        socketPath: controlSocketPath(baseDirectory, name),
+        settings,
+        program: new URL(import.meta.url.endsWith('.ts') ? './target-process.ts' : './target-process.js', import.meta.url),
+        clock,
+        log,
+        restore: (restoring) => this.#restore(restoring),
+      });
+      await started.start();
+      this.#process = started;
+    }
+    await this.#call('redirect', this.#redirect, call);
   }
 
   async stop(): Promise<void> {
     for (const known of [this.#exports, this.#committed, this.#undecided, this.#moved]) known.clear();
-    await (this.#service ?? this.#process)?.stop();
+    const target = this.#service ?? this.#process;
+    this.#service = null;
+    this.#process = null;
+    await target?.stop();
   }
 
   /** Lets go of the target's own process, which goes on serving until it is adopted. For tests, and for a restart without a gap. */
@@ -190,6 +189,11 @@ export class IscsiTransport implements Transport, PointInTimeSupport, MirrorSupp
       target_iqns: this.#portals.map(() => iqn),
       target_luns: this.#portals.map(() => 0),
     };
+    const proof = this.#config.authentication === 'chap' && {
+      auth_method: 'CHAP',
+      auth_username: request.accessId,
+      auth_password: request.secret,
+    };
     return {
       driverVolumeType: 'iscsi',
       data: {
@@ -199,14 +203,34 @@ export class IscsiTransport implements Transport, PointInTimeSupport, MirrorSupp
         target_lun: 0,
         ...several,
         volume_id: request.volumeId,
-        auth_method: 'CHAP',
-        auth_username: request.accessId,
-        auth_password: request.secret,
+        ...proof,
         encrypted: false,
         qos_specs: null,
         access_mode: request.readOnly ? 'ro' : 'rw',
         discard: true,
       },
+    };
+  }
+
+  get #redirect(): VerbRequest<'redirect'> {
+    return { address: this.#config.redirect ?? null };
+  }
+
+  async #settings(): Promise<TargetSettings> {
+    const { iqnPrefix, advertise, authentication, mutualChap, orphanTimeout } = this.#config;
+    return {
+      listen: [...this.#listen],
+      iqnPrefix,
+      ...(advertise !== undefined && { advertise }),
+      authentication,
+      ...(mutualChap !== undefined && {
+        mutualChap: {
+          name: mutualChap.username,
+          secret: await readMutualChapSecret(this.#options.baseDirectory, mutualChap.secretFile),
+        },
+      }),
+      stateDirectory: stateDirectory(this.#options.baseDirectory, this.#options.name),
+      orphanTimeout,
     };
   }
 
@@ -230,7 +254,8 @@ export class IscsiTransport implements Transport, PointInTimeSupport, MirrorSupp
         `Volume ${volumeId} cannot be exported until its move has ended: the target process died during that`,
       );
     }
-    const bound = this.#config.bindInitiator && initiator !== undefined;
+    const { bindInitiator, authentication } = this.#config;
+    const bound = (bindInitiator || authentication === 'initiator-name') && initiator !== undefined;
     const moved = this.#moved.get(volumeId);
     const place = moved?.source.path === device.path && moved.source.kind === device.kind ? moved.target : device;
     return { accessId, volumeId, device: place, readOnly, secret, ...(bound && { initiator }) };
@@ -238,6 +263,7 @@ export class IscsiTransport implements Transport, PointInTimeSupport, MirrorSupp
 
   async #restore(call: CallTarget): Promise<void> {
     for (const volumeId of this.#committed.keys()) this.#undecided.add(volumeId);
+    await call('redirect', this.#redirect);
     const waiting = [...this.#exports.keys()];
     const worker = async (): Promise<void> => {
       for (let id = waiting.pop(); id !== undefined; id = waiting.pop()) {
@@ -267,6 +293,10 @@ export class IscsiTransport implements Transport, PointInTimeSupport, MirrorSupp
     const call: ControlCall = { signal, progress };
     if (this.#process !== null) return this.#process.call(verb, body, call);
     if (this.#service !== null) return this.#service.call(verb, typeof body === 'function' ? body() : body, { signal, progress });
-    throw new ScoriaError('internal', 'The iSCSI transport has no target');
+    throw new ScoriaError('transport-failed', 'The iSCSI target is not started');
   }
 }
+
+/** Where the target of a transport keeps what outlives its process. The same for every process of it. */
+const stateDirectory = (baseDirectory: string, name: string): string =>
+  join(baseDirectory, 'iscsi', name.replaceAll(/[^A-Za-z0-9._-]/g, '_'));

@@ -7,8 +7,8 @@ import { targetSettingsSchema } from './control/messages.ts';
 import { TargetService } from './target/target-service.ts';
 
 /**
- * The program of the target's own process. It reads one line of JSON from its standard input (where to listen; no
- * secret), says on standard output that it is ready or why not, and then obeys its control socket. Its log is JSON
+ * The program of the target's own process. It reads one line of JSON from its standard input (how to listen and
+ * let in), says on standard output that it is ready or why not, and then obeys its control socket. Its log is JSON
  * lines on standard error.
  */
 const startSchema = z.object({ socketPath: z.string().min(1).max(107), settings: targetSettingsSchema });

@@ -48,6 +48,11 @@ describe('connection info', () => {
     });
   });
 
+  test('names no secret where the name of the initiator is enough', () => {
+    const { data } = transport({ authentication: 'initiator-name' }).connectionInfo(request);
+    expect(Object.keys(data).filter((key) => key.startsWith('auth_'))).toEqual([]);
+  });
+
   test('names every portal where there are several', () => {
     const { data } = transport({ listen: ['192.0.2.1:3260', '[2001:db8::1]:3260'] }).connectionInfo(request);
     expect(data).toMatchObject({
@@ -69,6 +74,10 @@ test.each([
   [{ listen: ['0.0.0.0:3260'] }],
   [{ iqnPrefix: 'IQN.2026-11.org' }],
   [{ orphanTimeout: 0 }],
+  [{ redirect: 'elsewhere' }],
+  [{ authentication: 'none' }],
+  [{ mutualChap: { username: 'target' } }],
+  [{ authentication: 'initiator-name', mutualChap: { username: 'target', secretFile: 'file' } }],
   [{ unknown: true }],
 ])('a configuration like %o is refused', (config) => {
   expect(iscsiConfiguration.safeParse(config).success).toBe(false);

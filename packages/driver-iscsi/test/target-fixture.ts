@@ -1,5 +1,5 @@
 import { silentLog, systemClock, systemRandom, type Clock, type DeviceLocator } from '@scoria/core/device';
-import { TargetService } from '../src/target/target-service.ts';
+import { TargetService, type TargetServiceOptions } from '../src/target/target-service.ts';
 import { MemoryDevice } from './memory-device.ts';
 import { TestInitiator, type LoginOptions } from './test-initiator.ts';
 
@@ -17,11 +17,12 @@ export class TargetFixture {
   /** How often a device was opened. */
   opened = 0;
 
-  constructor(clock: Clock = systemClock) {
+  constructor(clock: Clock = systemClock, options: Partial<TargetServiceOptions> = {}) {
     this.devices.set('/volume', new MemoryDevice(8 * mebibyte));
     this.service = new TargetService({
       listen: [{ host: '127.0.0.1', port: 0 }],
       iqnPrefix: 'iqn.2026-11.org.scoria',
+      authentication: 'chap',
       openers: {
         memory: async ({ path }, { readOnly }) => {
           this.opened++;
@@ -38,6 +39,7 @@ export class TargetFixture {
       clock,
       random: systemRandom,
       log: silentLog,
+      ...options,
     });
   }
 
@@ -57,8 +59,8 @@ export class TargetFixture {
     await this.service.export({ accessId, volumeId, device: this.locator(), readOnly: false, secret, ...changes });
   }
 
-  async connect(): Promise<TestInitiator> {
-    const initiator = await TestInitiator.connect(this.port);
+  async connect({ port = this.port, host = '127.0.0.1' } = {}): Promise<TestInitiator> {
+    const initiator = await TestInitiator.connect(port, host);
     this.#initiators.push(initiator);
     return initiator;
   }

@@ -95,9 +95,10 @@ describe('a target in a process of its own', () => {
     const initiator = await session();
     await initiator.command(cdbs.write10(0, 1, 0x08), { data: Buffer.alloc(512, 7) });
     expect(await transport.list(call)).toEqual([{ accessId, volumeId, readOnly: false, sessions: ['iqn.2026-11.test:host'] }]);
+    const { processId } = transport;
     await transport.stop();
     await initiator.ended();
-    await eventually(() => !runs(transport.processId), 'the end of the process');
+    await eventually(() => !runs(processId), 'the end of the process');
   });
 
   test('tells errors by their code, progress of a copy, and cancels it', async () => {

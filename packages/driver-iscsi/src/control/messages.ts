@@ -2,7 +2,7 @@ import { z } from 'zod';
 import { deviceLocatorSchema, errorDataSchema, ScoriaError } from '@scoria/core/device';
 
 /** Version of this protocol. A process that speaks another one is replaced. */
-export const protocolVersion = 2;
+export const protocolVersion = 3;
 
 const uuid = z.string().regex(/^[0-9a-fA-F-]{1,64}$/, 'not an id');
 
@@ -24,6 +24,11 @@ export const targetSettingsSchema = z.object({
     .max(16),
   iqnPrefix: z.string().min(1).max(180),
   advertise: z.string().max(262).optional(),
+  authentication: z.enum(['chap', 'initiator-name']),
+  /** What the target proves itself by. */
+  mutualChap: z.object({ name: z.string().min(1).max(223), secret: z.string().min(12).max(255) }).optional(),
+  /** Where reservations are kept that outlive the process; without it none do. */
+  stateDirectory: z.string().min(1).max(4096).optional(),
   /** Seconds. */
   orphanTimeout: z.number().positive(),
 });
@@ -68,6 +73,8 @@ export const verbs = {
     /** The devices of the mirror that there was. */
     reply: mirrorEndsSchema.nullable(),
   },
+  /** Sends logins to another address from now on, or to none. */
+  redirect: { request: z.object({ address: z.string().max(262).nullable() }), reply: z.null() },
   stats: {
     request: z.null(),
     reply: z.array(

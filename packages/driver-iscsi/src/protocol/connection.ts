@@ -1,7 +1,8 @@
 import { setImmediate } from 'node:timers';
 import type { Socket } from 'node:net';
 import { ScoriaError, type Clock, type Log, type Random } from '@scoria/core/device';
-import { LoginNegotiator, loginStatus, type LoginAnswer, type LoginResult } from './login.ts';
+import { formatAddress } from './listen-address.ts';
+import { LoginNegotiator, loginStatus, type LoginAnswer, type LoginPolicy, type LoginResult } from './login.ts';
 import { loginMaxRecvDataSegmentLength, targetMaxRecvDataSegmentLength } from './negotiation.ts';
 import { joinData, makeHeader, nextSequence, opcodeOf, paddingOf, requestOpcode, responseOpcode, taskTagOf } from './pdu.ts';
 import { PduDecoder, PduFormatError } from './pdu-decoder.ts';
@@ -13,6 +14,7 @@ import { formatText } from './text.ts';
 /** What a connection needs of its surroundings. */
 export interface ConnectionContext {
   readonly registry: TargetRegistry;
+  readonly policy: LoginPolicy;
   readonly clock: Clock;
   readonly random: Random;
   readonly log: Log;
@@ -59,7 +61,7 @@ export class Connection {
   constructor(socket: Socket, context: ConnectionContext) {
     this.#socket = socket;
     this.#context = context;
-    this.#negotiator = new LoginNegotiator(context.registry, context.random);
+    this.#negotiator = new LoginNegotiator(context.registry, context.random, context.policy);
     this.#decoder = new PduDecoder(
       {
         place: (bhs, length) => this.#session?.place(bhs, length) ?? null,
@@ -85,8 +87,9 @@ export class Connection {
 
   /** Address and port at which the initiator reached this target. */
   get localAddress(): string {
-    const address = this.#socket.localAddress ?? '';
-    return `${address.includes(':') ? `[${address}]` : address}:${this.#socket.localPort ?? 0}`;
+    // A socket of both families tells IPv4 addresses in their mapped form (RFC 4291, 2.5.5.2).
+    const host = (this.#socket.localAddress ?? '').replace(/^::ffff:(?=[0-9.]+$)/i, '');
+    return formatAddress({ host, port: this.#socket.localPort ?? 0 });
   }
 
   /** Settles when the connection is gone. */
@@ -205,7 +208,7 @@ export class Connection {
       },
       (error: unknown) => {
         const status = ScoriaError.from(error).code === 'not-found' ? loginStatus.notFound : loginStatus.outOfResources;
-        this.#answerLogin(bhs, { kind: 'refuse', status, reason: ScoriaError.from(error).message }, 0, null);
+        this.#answerLogin(bhs, { kind: 'refuse', status, keys: [], reason: ScoriaError.from(error).message }, 0, null);
         this.finish();
       },
     );
@@ -220,7 +223,7 @@ export class Connection {
     response.writeUInt32BE(cmdSN, 28);
     response.writeUInt32BE(session?.maxCmdSN ?? cmdSN, 32);
     if (answer.kind === 'refuse') response.writeUInt16BE(answer.status, 36);
-    this.write(answer.kind === 'refuse' || answer.keys.length === 0 ? response : joinData(response, formatText(answer.keys)));
+    this.write(joinData(response, formatText(answer.keys)));
   }
 
   #ping(): void {

@@ -1,5 +1,5 @@
 import type { Random } from '@scoria/core/device';
-import { ChapAuthenticator, ChapError } from './chap.ts';
+import { ChapAuthenticator, ChapError, type ChapSecret } from './chap.ts';
 import { NegotiationError, OperationalNegotiation, type SessionParameters } from './negotiation.ts';
 import { flag } from './pdu.ts';
 import type { Target, TargetRegistry } from './target-registry.ts';
@@ -13,6 +13,7 @@ export const loginStage = { security: 0, operational: 1, fullFeature: 3 } as con
 
 /** Login status, class in the high byte and detail in the low one (RFC 7143, 11.13.5). */
 export const loginStatus = {
+  targetMovedTemporarily: 0x0101,
   initiatorError: 0x0200,
   authenticationFailure: 0x0201,
   authorizationFailure: 0x0202,
@@ -47,6 +48,19 @@ export interface LoginResult {
   readonly parameters: SessionParameters;
 }
 
+/** How initiators are let in. */
+export interface LoginPolicy {
+  /**
+   * `chap`: a normal session needs the access's name and secret. `initiator-name`: it needs the initiator name that the
+   * access is bound to, which proves nothing.
+   */
+  readonly authentication: 'chap' | 'initiator-name';
+  /** What the target proves itself by to an initiator that asks for it. */
+  readonly mutualChap?: ChapSecret | undefined;
+  /** Address that every normal login is sent to instead. */
+  readonly redirect?: string | undefined;
+}
+
 /** What to answer to a login request. */
 export type LoginAnswer =
   | { readonly kind: 'continue'; readonly flags: number; readonly keys: readonly (readonly [string, string])[] }
@@ -57,25 +71,36 @@ export type LoginAnswer =
       readonly result: LoginResult;
     }
   /** `reason` is for the log. */
-  | { readonly kind: 'refuse'; readonly status: number; readonly reason: string };
+  | {
+      readonly kind: 'refuse';
+      readonly status: number;
+      readonly keys: readonly (readonly [string, string])[];
+      readonly reason: string;
+    };
 
 class Refusal extends Error {
   readonly status: number;
-  constructor(status: number, reason: string) {
+  readonly keys: readonly (readonly [string, string])[];
+  constructor(status: number, reason: string, keys: readonly (readonly [string, string])[] = []) {
     super(reason);
     this.status = status;
+    this.keys = keys;
   }
 }
+
+/** Whether two iSCSI names are the same; letter case means nothing (RFC 7143, 4.2.7.1). */
+export const sameName = (one: string, other: string): boolean => one.toLowerCase() === other.toLowerCase();
 
 /**
  * The login phase of one connection (RFC 7143, 6.3 and 11.12) as a state machine without I/O.
  *
- * A normal session always needs CHAP with the access's own name and secret. A discovery session may do without: it then
- * sees no target at all, so that names of accesses are told only to those who can use them.
+ * By default a normal session needs CHAP with the access's own name and secret. A discovery session may do without: it
+ * then sees no target at all, so that names of accesses are told only to those who can use them.
  */
 export class LoginNegotiator {
   readonly #registry: TargetRegistry;
   readonly #random: Random;
+  readonly #policy: LoginPolicy;
   readonly #operational = new OperationalNegotiation();
   #requests = 0;
   #textLength = 0;
@@ -89,9 +114,10 @@ export class LoginNegotiator {
   #chap: ChapAuthenticator | null = null;
   #chapName: string | null = null;
 
-  constructor(registry: TargetRegistry, random: Random) {
+  constructor(registry: TargetRegistry, random: Random, policy: LoginPolicy) {
     this.#registry = registry;
     this.#random = random;
+    this.#policy = policy;
   }
 
   /** Takes one login request. */
@@ -99,12 +125,14 @@ export class LoginNegotiator {
     try {
       return this.#answer(bhs, data);
     } catch (error) {
-      if (error instanceof Refusal) return { kind: 'refuse', status: error.status, reason: error.message };
+      if (error instanceof Refusal) {
+        return { kind: 'refuse', status: error.status, keys: error.keys, reason: error.message };
+      }
       if (error instanceof ChapError) {
-        return { kind: 'refuse', status: loginStatus.authenticationFailure, reason: `CHAP: ${error.message}` };
+        return { kind: 'refuse', status: loginStatus.authenticationFailure, keys: [], reason: `CHAP: ${error.message}` };
       }
       if (error instanceof NegotiationError || error instanceof TextFormatError) {
-        return { kind: 'refuse', status: loginStatus.initiatorError, reason: error.message };
+        return { kind: 'refuse', status: loginStatus.initiatorError, keys: [], reason: error.message };
       }
       throw error;
     }
@@ -166,7 +194,11 @@ export class LoginNegotiator {
   }
 
   #authenticated(): boolean {
-    return this.#authentication === 'done' || (this.#discovery && this.#authentication === 'none');
+    return this.#authentication === 'done' || (this.#needsNoProof && this.#authentication === 'none');
+  }
+
+  get #needsNoProof(): boolean {
+    return this.#discovery || this.#policy.authentication === 'initiator-name';
   }
 
   /** The keys that say who logs in to what; they come with the first request (RFC 7143, 6.3). */
@@ -185,8 +217,14 @@ export class LoginNegotiator {
     if (this.#discovery) return;
     const targetName = keys.get('TargetName');
     if (targetName === undefined) throw new Refusal(loginStatus.missingParameter, 'TargetName is missing');
+    const { redirect, authentication } = this.#policy;
+    if (redirect !== undefined) {
+      // The group tag may be left out here (RFC 7143, 13.8).
+      throw new Refusal(loginStatus.targetMovedTemporarily, `it is sent to ${redirect}`, [['TargetAddress', redirect]]);
+    }
     const target = this.#registry.find(targetName);
     if (target === undefined) throw new Refusal(loginStatus.notFound, 'there is no such target');
+    if (authentication === 'initiator-name') this.#authorize(target);
     this.#target = target;
     reply.push(['TargetPortalGroupTag', String(portalGroupTag)]);
   }
@@ -195,9 +233,16 @@ export class LoginNegotiator {
     const methods = keys.get('AuthMethod')?.split(',');
     if (methods !== undefined) {
       if (this.#authentication !== 'none') throw new Refusal(loginStatus.initiatorError, 'AuthMethod was negotiated twice');
-      const chosen = methods.find((method) => method === 'CHAP' || (method === 'None' && this.#discovery));
+      const { authentication } = this.#policy;
+      const chosen = methods.find(
+        (method) => (method === 'CHAP' && authentication === 'chap') || (method === 'None' && this.#needsNoProof),
+      );
       if (chosen === undefined) {
-        throw new Refusal(loginStatus.authenticationFailure, `none of the methods ${methods.join(',')} will do; CHAP is needed`);
+        const needed = authentication === 'chap' ? 'CHAP' : 'None';
+        throw new Refusal(
+          loginStatus.authenticationFailure,
+          `none of the methods ${methods.join(',')} will do; ${needed} is needed`,
+        );
       }
       reply.push(['AuthMethod', chosen]);
       if (chosen === 'CHAP') this.#authentication = 'chap-chosen';
@@ -210,14 +255,18 @@ export class LoginNegotiator {
       this.#authentication = 'challenged';
     } else if (keys.has('CHAP_N') || keys.has('CHAP_R')) {
       if (this.#authentication !== 'challenged' || this.#chap === null) throw new ChapError('an answer comes out of turn');
-      const { name, reply: proof } = this.#chap.verify(keys, (user) => this.#secretOf(user));
+      const { name, reply: proof } = this.#chap.verify(keys, (user) => this.#secretOf(user), this.#policy.mutualChap);
       const access = this.#target ?? this.#registry.findAccess(name);
-      if (access?.initiator !== undefined && access.initiator.toLowerCase() !== this.#initiatorName.toLowerCase()) {
-        throw new Refusal(loginStatus.authorizationFailure, 'the access is bound to another initiator');
-      }
+      if (access?.initiator !== undefined) this.#authorize(access);
       this.#chapName = name;
       this.#authentication = 'done';
       reply.push(...proof);
+    }
+  }
+
+  #authorize({ initiator }: Target): void {
+    if (initiator === undefined || !sameName(initiator, this.#initiatorName)) {
+      throw new Refusal(loginStatus.authorizationFailure, 'the access is bound to another initiator');
     }
   }
 

@@ -4,13 +4,14 @@ import { addUnitAttention } from '../scsi/command.ts';
 import { maxTransferLength } from '../scsi/inquiry.ts';
 import { senseOf } from '../scsi/sense.ts';
 import { BufferPool } from './buffer-pool.ts';
+import type { ChapSecret } from './chap.ts';
 import { Connection } from './connection.ts';
 import { DataBudget } from './data-budget.ts';
 import { formatAddress, type ListenAddress } from './listen-address.ts';
-import { portalGroupTag, type LoginResult } from './login.ts';
+import { portalGroupTag, sameName, type LoginPolicy, type LoginResult } from './login.ts';
 import { bhsLength } from './pdu.ts';
 import { Session, type SessionLimits } from './session.ts';
-import type { TargetRegistry } from './target-registry.ts';
+import type { Target, TargetRegistry } from './target-registry.ts';
 
 /** What a portal needs. */
 export interface PortalOptions {
@@ -18,6 +19,9 @@ export interface PortalOptions {
   readonly listen: readonly ListenAddress[];
   /** Address told in discovery; by default the one at which the initiator reached the target. */
   readonly advertise?: string | undefined;
+  /** See `LoginPolicy`. */
+  readonly authentication: 'chap' | 'initiator-name';
+  readonly mutualChap?: ChapSecret | undefined;
   readonly clock: Clock;
   readonly random: Random;
   readonly log: Log;
@@ -32,6 +36,8 @@ const maxDataUnderWay = 134_217_728;
 const maxPooled = 33_554_432;
 /** Seconds that initiators get to log out when the portal stops. */
 const logoutSeconds = 1;
+/** Seconds that they get when they are to log in elsewhere. Who stays is not driven away. */
+const redirectSeconds = 60;
 
 /** The listening side of the target (RFC 7143, 4.2.6, "network portal"): connections, and which sessions there are. */
 export class Portal {
@@ -46,10 +52,12 @@ export class Portal {
   /** Addresses to tell in discovery; `null`: only the one at which an initiator came is known to reach us. */
   readonly #advertised: readonly string[] | null;
   #lastTsih = 0;
+  #policy: LoginPolicy;
 
   constructor(options: PortalOptions) {
     this.#options = options;
-    const { advertise, listen: addresses } = options;
+    const { advertise, listen: addresses, authentication, mutualChap } = options;
+    this.#policy = { authentication, mutualChap };
     const fixed = addresses.every(({ host, port }) => port !== 0 && host !== '0.0.0.0' && host !== '::');
     this.#advertised = advertise !== undefined ? [advertise] : fixed ? addresses.map(formatAddress) : null;
   }
@@ -72,6 +80,17 @@ export class Portal {
     });
   }
 
+  /**
+   * Sends every normal login to another address (RFC 7143, 11.13.5), and asks the initiators that are logged in to come
+   * again; `null` ends that.
+   */
+  redirect(address: string | null): void {
+    const before = this.#policy.redirect;
+    this.#policy = { ...this.#policy, redirect: address ?? undefined };
+    if (address === null || address === before) return;
+    for (const session of this.#sessions.values()) session.requestLogout(redirectSeconds);
+  }
+
   /** Takes no more connections, asks initiators to log out, then ends what is left. */
   async stop(): Promise<void> {
     const closed = this.#closeServers();
@@ -83,8 +102,8 @@ export class Portal {
       using _timer = this.#options.clock.timer(logoutSeconds * 1000, resolve);
       await Promise.race([gone, late]);
     }
+    await Promise.all(sessions.map((session) => session.drop()));
     for (const connection of this.#connections) connection.destroy();
-    await Promise.all(sessions.map((session) => session.close()));
     await closed;
   }
 
@@ -100,6 +119,7 @@ export class Portal {
     }
     const connection = new Connection(socket, {
       registry: this.#options.registry,
+      policy: this.#policy,
       clock: this.#options.clock,
       random: this.#options.random,
       log: this.#options.log,
@@ -124,6 +144,7 @@ export class Portal {
       tsih,
       connectionId: login.connectionId,
       initiatorName: login.initiatorName,
+      isid: login.isid,
       target,
       parameters: login.parameters,
       limits,
@@ -157,15 +178,23 @@ export class Portal {
     return this.#lastTsih;
   }
 
-  /** Targets that a login may know of: the one whose secret it proved. */
+  /** Targets that a login may know of: the one whose secret it proved, or those that are bound to its initiator name. */
   #visibleTo(login: LoginResult, connection: Connection): readonly (readonly [string, string])[] {
-    const target = login.target ?? (login.chapName === null ? undefined : this.#options.registry.findAccess(login.chapName));
-    if (target === undefined) return [];
     const addresses = this.#advertised ?? [connection.localAddress];
-    return [
-      ['TargetName', target.name],
+    return this.#targetsOf(login).flatMap((target) => [
+      ['TargetName', target.name] as const,
       ...addresses.map((address) => ['TargetAddress', `${address},${portalGroupTag}`] as const),
-    ];
+    ]);
+  }
+
+  #targetsOf({ target, chapName, initiatorName }: LoginResult): readonly Target[] {
+    const { registry, authentication } = this.#options;
+    if (target !== null) return [target];
+    if (authentication === 'initiator-name') {
+      return [...registry.values()].filter(({ initiator }) => initiator !== undefined && sameName(initiator, initiatorName));
+    }
+    const proved = chapName === null ? undefined : registry.findAccess(chapName);
+    return proved === undefined ? [] : [proved];
   }
 }
 

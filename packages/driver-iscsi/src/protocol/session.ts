@@ -47,6 +47,8 @@ export interface SessionOptions {
   readonly tsih: number;
   readonly connectionId: number;
   readonly initiatorName: string;
+  /** Initiator part of the session identifier, 12 hexadecimal digits. */
+  readonly isid: string;
   /** `null` for a discovery session. */
   readonly target: Target | null;
   readonly parameters: SessionParameters;
@@ -103,12 +105,14 @@ export class Session {
       this.nextTransferTag(),
     );
     const unitAttentions: Sense[] = [];
-    this.nexus = {
+    const nexus = {
       initiatorName: options.initiatorName,
+      isid: options.isid,
       targetName: options.target?.name ?? '',
       readOnly: options.target?.readOnly ?? true,
       unitAttentions,
     };
+    this.nexus = nexus;
   }
 
   get maxCmdSN(): number {

@@ -1,5 +1,6 @@
 import { ScoriaError, type Clock, type DeviceLocator, type DeviceOpeners, type Log, type Random } from '@scoria/core/device';
 import { parseRequest, type TargetVerb, type VerbReply, type VerbRequest } from '../control/messages.ts';
+import type { ChapSecret } from '../protocol/chap.ts';
 import type { ListenAddress } from '../protocol/listen-address.ts';
 import { Portal } from '../protocol/portal.ts';
 import { TargetRegistry, type Target } from '../protocol/target-registry.ts';
@@ -12,6 +13,9 @@ export interface TargetServiceOptions {
   readonly listen: readonly ListenAddress[];
   readonly iqnPrefix: string;
   readonly advertise?: string | undefined;
+  /** See `LoginPolicy`. */
+  readonly authentication: 'chap' | 'initiator-name';
+  readonly mutualChap?: ChapSecret | undefined;
   readonly openers: DeviceOpeners;
   readonly clock: Clock;
   readonly random: Random;
@@ -61,6 +65,7 @@ export class TargetService {
     mirror: (request, call) => this.mirror(request, call),
     commitMirror: (request) => this.commitMirror(request),
     endMirror: (request) => this.endMirror(request),
+    redirect: (request) => this.redirect(request),
     stats: () => this.stats(),
   };
 
@@ -70,6 +75,8 @@ export class TargetService {
       registry: this.#registry,
       listen: options.listen,
       advertise: options.advertise,
+      authentication: options.authentication,
+      mutualChap: options.mutualChap,
       clock: options.clock,
       random: options.random,
       log: options.log,
@@ -107,6 +114,13 @@ export class TargetService {
   }
 
   async export(request: VerbRequest<'export'>): Promise<VerbReply<'export'>> {
+    if (this.#options.authentication === 'initiator-name' && request.initiator === undefined) {
+      throw new ScoriaError(
+        'invalid-input',
+        `Access ${request.accessId} names no initiator, and that is all that lets one in here`,
+        { remedy: 'Attach with a connector that names its initiator, or configure the target with authentication: chap.' },
+      );
+    }
     return this.#inTurn(request.volumeId, async () => {
       const open = this.#registry.findAccess(request.accessId);
       if (open !== undefined && this.#sameExport(open, request)) return null;
@@ -248,6 +262,12 @@ export class TargetService {
     });
   }
 
+  /** Sends logins to another address, and asks who is logged in to come again. */
+  async redirect({ address }: VerbRequest<'redirect'>): Promise<VerbReply<'redirect'>> {
+    this.#portal.redirect(address);
+    return null;
+  }
+
   async stats(): Promise<VerbReply<'stats'>> {
     return Array.from(this.#volumes.values(), ({ unit }) => ({ volumeId: unit.volumeId, ...unit.statistics }));
   }
@@ -312,7 +332,7 @@ export class TargetService {
     using _timer = this.#options.clock.timer(unexportDeadline, () => {
       reject(new ScoriaError('deadline-exceeded', `Commands of access ${target.accessId} do not end; its device may hang`));
     });
-    await Promise.race([Promise.all(Array.from(target.sessions, (session) => session.close())), late]);
+    await Promise.race([Promise.all(Array.from(target.sessions, (session) => session.drop())), late]);
     this.#ending.delete(target.accessId);
   }
 
