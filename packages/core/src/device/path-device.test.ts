@@ -40,7 +40,7 @@ async function bytes(device: BlockDevice, offset: number, length: number): Promi
 }
 const filled = (length: number, value: number) => new Uint8Array(length).fill(value);
 
-describe.each(['sync', 'pool'] as const)('a device with io %s', (io) => {
+describe.each(['inline', 'pool'] as const)('a device with io %s', (io) => {
   test('reads what was written, small and large, and zeroes elsewhere', async () => {
     const device = await open({ io });
     await device.write(filled(512, 1), 512);

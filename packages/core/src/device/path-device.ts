@@ -6,19 +6,20 @@ import type { BlockDevice, Extent, WriteOptions } from './block-device.ts';
 import { deviceError, rangeError } from './device-error.ts';
 import type { DeviceLocator, OpenOptions } from './device-locator.ts';
 import { dataRuns, punchHole, zeroRange } from './file-space.ts';
+import { InlineIo } from './inline-io.ts';
+import { systemClock, type Clock } from '../platform/clock.ts';
 
 /** Options of {@link openPathDevice}. */
 export interface PathOpenOptions extends OpenOptions {
   /**
-   * `sync` (default): reads and writes of at most 64 KiB run on the calling thread, several times faster when the data
-   * are cached, but a slow disk then holds up the event loop: for a process of its own. `pool`: all in libuv's pool.
-   * Flushes are always in the pool.
+   * `inline` (default): reads and writes run on the calling thread as long as the storage is quick (see {@link InlineIo}):
+   * for a process of its own. `pool`: all in libuv's pool. Flushes are always in the pool.
    */
-  readonly io?: 'sync' | 'pool';
+  readonly io?: 'inline' | 'pool';
+  /** Default: the machine's. */
+  readonly clock?: Clock;
 }
 
-/** Largest transfer that is made on the calling thread, bytes. */
-const syncLimit = 64 * 1024;
 /** The kernel moves at most 2 GiB - 4 KiB a call. */
 const callLimit = 1024 * 1024 * 1024;
 const zeroes = new Uint8Array(1024 * 1024);
@@ -47,7 +48,7 @@ export async function openPathDevice(locator: DeviceLocator, options: PathOpenOp
     const fd = await openFile(path, options.readOnly ? constants.O_RDONLY : constants.O_RDWR);
     try {
       const size = await readSize(fd, path, blockSize);
-      return new PathDevice(fd, path, blockSize, size, options.readOnly, options.io === 'pool' ? 0 : syncLimit);
+      return new PathDevice(fd, path, blockSize, size, options.readOnly, inlineIo(options));
     } catch (error) {
       await closeFile(fd);
       throw error;
@@ -55,6 +56,10 @@ export async function openPathDevice(locator: DeviceLocator, options: PathOpenOp
   } catch (error) {
     throw deviceError(path, 'open', error);
   }
+}
+
+function inlineIo({ io, clock = systemClock }: PathOpenOptions): InlineIo | null {
+  return io === 'pool' ? null : new InlineIo(clock);
 }
 
 async function readSize(fd: number, path: string, blockSize: number): Promise<number> {
@@ -78,7 +83,7 @@ class PathDevice implements BlockDevice {
   readonly readOnly: boolean;
   readonly #fd: number;
   readonly #path: string;
-  readonly #syncLimit: number;
+  readonly #inline: InlineIo | null;
   #size: number;
   /** Pool calls under way. */
   #active = 0;
@@ -92,13 +97,13 @@ class PathDevice implements BlockDevice {
   /** A failed flush may have swallowed writes that it was not asked to cover; the next flush must fail too. */
   #inDoubt: ScoriaError | undefined;
 
-  constructor(fd: number, path: string, blockSize: number, size: number, readOnly: boolean, limit: number) {
+  constructor(fd: number, path: string, blockSize: number, size: number, readOnly: boolean, inline: InlineIo | null) {
     this.#fd = fd;
     this.#path = path;
     this.blockSize = blockSize;
     this.#size = size;
     this.readOnly = readOnly;
-    this.#syncLimit = limit;
+    this.#inline = inline;
   }
 
   get size(): number {
@@ -108,13 +113,16 @@ class PathDevice implements BlockDevice {
   read(into: Uint8Array, offset: number): Promise<void> {
     const refused = this.#refusal(offset, into.byteLength, false);
     if (refused) return Promise.reject(refused);
-    if (into.byteLength > this.#syncLimit) return this.#inPool('read', () => this.#readInPool(into, offset));
+    const inline = this.#inline;
+    if (inline?.takes(into.byteLength) !== true) return this.#inPool('read', () => this.#readInPool(into, offset));
     try {
+      const begun = inline.begin();
       for (let done = 0; done < into.byteLength;) {
         const count = readSync(this.#fd, into, done, into.byteLength - done, offset + done);
         if (count === 0) return Promise.reject(this.#truncated(offset + done));
         done += count;
       }
+      inline.ended(begun, into.byteLength);
       return settled;
     } catch (error) {
       return Promise.reject(deviceError(this.#path, 'read', error));
@@ -124,11 +132,16 @@ class PathDevice implements BlockDevice {
   write(data: Uint8Array, offset: number, options?: WriteOptions): Promise<void> {
     const refused = this.#refusal(offset, data.byteLength, true);
     if (refused) return Promise.reject(refused);
-    if (data.byteLength > this.#syncLimit) return this.#changeInPool('write', options, () => this.#writeInPool(data, offset));
+    const inline = this.#inline;
+    if (inline?.takes(data.byteLength) !== true) {
+      return this.#changeInPool('write', options, () => this.#writeInPool(data, offset));
+    }
     try {
+      const begun = inline.begin();
       for (let done = 0; done < data.byteLength;) {
         done += writeSync(this.#fd, data, done, data.byteLength - done, offset + done);
       }
+      inline.ended(begun, data.byteLength);
     } catch (error) {
       return Promise.reject(deviceError(this.#path, 'write', error));
     }

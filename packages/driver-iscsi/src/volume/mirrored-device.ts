@@ -83,9 +83,11 @@ export class MirroredDevice implements BlockDevice {
   }
 
   async write(data: Uint8Array, offset: number, options?: WriteOptions): Promise<void> {
-    await this.#change(offset, data.byteLength, (device, at, length) =>
-      device.write(data.subarray(at - offset, at - offset + length), at),
-    );
+    await this.#change(offset, data.byteLength, (device, at, length) => {
+      const part = data.subarray(at - offset, at - offset + length);
+      // The target may be left alone before it has the data, and the caller then uses its buffer again.
+      return device.write(device === this.target ? part.slice() : part, at);
+    });
     // A flush covers every write before it, and makes both devices work at the same time.
     if (options?.fua) await this.flush();
   }
