@@ -235,6 +235,6 @@ describe('unit attention', () => {
 
 test('what is not known is refused', async () => {
   expect((await initiator.command([0xff, 0, 0, 0, 0, 0])).sense).toBe('5/20/00');
-  expect((await initiator.command([0x5e, 0, 0, 0, 0, 0, 0, 0, 8, 0], { expect: 8 })).sense).toBe('5/20/00');
+  expect((await initiator.command([0x5e, 9, 0, 0, 0, 0, 0, 0, 8, 0], { expect: 8 })).sense).toBe('5/24/00');
   expect((await initiator.command([0x00, 0, 0, 0, 0, 0x04])).sense).toBe('5/24/00');
 });

@@ -1,5 +1,6 @@
 import type { ScsiCommand } from './command.ts';
 import type { LogicalUnit } from './logical-unit.ts';
+import type { ReservationRule } from './reservations.ts';
 
 /** One command of the command set. */
 export interface CommandDefinition {
@@ -10,6 +11,8 @@ export interface CommandDefinition {
   readonly usage: Buffer;
   /** Changes the medium, so an access that may not write cannot use it. */
   readonly writes?: boolean;
+  /** What it may do beside another's reservation; where that depends on the CDB, by it. */
+  readonly reservation: ReservationRule | ((cdb: Buffer) => ReservationRule);
   /** Goes on although a unit attention condition waits (SAM-5, 5.14.1), and for LUNs that do not exist. */
   readonly beforeAttention?: boolean;
   /** Bytes that the CDB asks the initiator for. */
@@ -39,7 +42,7 @@ export class CommandTable {
   }
 
   find(opcode: number, serviceAction: number): CommandDefinition | undefined {
-    return this.#plain[opcode] ?? this.#byAction.get((opcode << 5) | serviceAction);
+    return this.#plain[opcode] ?? (serviceAction < 32 ? this.#byAction.get((opcode << 5) | serviceAction) : undefined);
   }
 
   /** Whether an opcode stands for several commands. */

@@ -6,6 +6,8 @@ export const scsiStatus = { good: 0x00, checkCondition: 0x02, busy: 0x08, reserv
 /** One initiator port with one target port, as the logical unit sees it (I_T nexus, SAM-5, 4.7). */
 export interface Nexus {
   readonly initiatorName: string;
+  /** Initiator part of the session identifier, 12 hexadecimal digits; with the name it makes the initiator port (RFC 7143, 4.4.2). */
+  readonly isid: string;
   /** Name of the target port's device. */
   readonly targetName: string;
   /** Whether this access may not write. */

@@ -9,6 +9,8 @@ const revision = '0001';
 export const maxCompareAndWriteBlocks = 255;
 /** Longest transfer of one command, bytes. */
 export const maxTransferLength = 4_194_304;
+/** What storage writes as a whole, bytes: the physical block, and the most that is written atomically. */
+export const physicalBlockSize = 4096;
 /** Most descriptors of one UNMAP. */
 export const maxUnmapDescriptors = 256;
 /** Most bytes that one UNMAP descriptor or one WRITE SAME may name. */
@@ -41,6 +43,8 @@ const page = (code: number, body: Buffer): Buffer => {
 export interface VitalProductSource {
   readonly volumeId: string;
   readonly targetName: string;
+  /** Relative target port identifier of the access. */
+  readonly targetPort: number;
   readonly device: BlockDevice;
 }
 
@@ -72,7 +76,7 @@ export function naaDesignator(volumeId: string): Buffer {
   return name;
 }
 
-function deviceIdentification({ volumeId, targetName }: VitalProductSource): Buffer {
+function deviceIdentification({ volumeId, targetName, targetPort }: VitalProductSource): Buffer {
   const designator = (codeSet: number, type: number, value: Buffer): Buffer =>
     Buffer.concat([Buffer.of(codeSet, type, 0, value.length), value]);
   // Names in the "SCSI name string" form end with a NUL and are padded to four bytes (SPC-4, 7.8.6.11).
@@ -82,8 +86,8 @@ function deviceIdentification({ volumeId, targetName }: VitalProductSource): Buf
     // Of the logical unit: NAA, and T10 vendor identification.
     designator(0x01, 0x03, naaDesignator(volumeId)),
     designator(0x02, 0x01, Buffer.from(vendor + volumeId, 'latin1')),
-    // Of the target port, iSCSI: relative port 1, and its name.
-    designator(0x51, 0x94, Buffer.of(0, 0, 0, 1)),
+    // Of the target port, iSCSI: its relative identifier, and its name.
+    designator(0x51, 0x94, Buffer.of(0, 0, targetPort >> 8, targetPort & 0xff)),
     designator(0x53, 0x98, padded),
   ]);
 }
@@ -93,13 +97,15 @@ function blockLimits(blockSize: number): Buffer {
   // WSNZ: a WRITE SAME of zero blocks is refused. Offsets here are those of the page less its header (SBC-3, 6.6.3).
   body[0] = 0x01;
   body[1] = maxCompareAndWriteBlocks;
-  body.writeUInt16BE(Math.max(1, 4096 / blockSize), 2);
+  body.writeUInt16BE(physicalBlockSize / blockSize, 2);
   body.writeUInt32BE(maxTransferLength / blockSize, 4);
   body.writeUInt32BE(1_048_576 / blockSize, 8);
   body.writeUInt32BE(maxProvisioningLength / blockSize, 16);
   body.writeUInt32BE(maxUnmapDescriptors, 20);
-  body.writeUInt32BE(Math.max(1, 4096 / blockSize), 24);
+  body.writeUInt32BE(physicalBlockSize / blockSize, 24);
   body.writeUInt32BE(0x8000_0000, 28);
   body.writeBigUInt64BE(BigInt(maxProvisioningLength / blockSize), 32);
+  // Atomic writes: longest, alignment, granularity (SBC-4, 6.6.4); none with a boundary.
+  for (const at of [40, 44, 48]) body.writeUInt32BE(physicalBlockSize / blockSize, at);
   return body;
 }

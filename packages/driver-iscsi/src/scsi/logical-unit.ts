@@ -1,9 +1,12 @@
 import type { BlockDevice, Extent } from '@scoria/core/device';
 import type { GatedWrite } from '../volume/write-gate.ts';
 import { WriteGate } from '../volume/write-gate.ts';
-import { addUnitAttention, type Nexus, type ScsiCommand } from './command.ts';
-import type { CommandTable } from './command-table.ts';
-import { SenseError, senseFromError, senseOf } from './sense.ts';
+import { addUnitAttention, scsiStatus, type Nexus, type ScsiCommand } from './command.ts';
+import type { CommandDefinition, CommandTable } from './command-table.ts';
+import { ModeParameters } from './mode-parameters.ts';
+import type { ReservationOutcome } from './reservation-state.ts';
+import { Reservations } from './reservations.ts';
+import { formatDescriptorSense, formatSense, SenseError, senseFromError, senseOf, type Sense } from './sense.ts';
 import { TaskSet } from './task-set.ts';
 
 /** Counters since the logical unit was made. */
@@ -24,12 +27,15 @@ export class LogicalUnit {
   readonly gate = new WriteGate();
   readonly taskSet = new TaskSet();
   readonly nexuses = new Set<Nexus>();
+  readonly mode = new ModeParameters();
+  readonly reservations: Reservations;
   readonly statistics: UnitStatistics = { readBytes: 0, writtenBytes: 0, reads: 0, writes: 0 };
   #device: BlockDevice;
 
-  constructor(volumeId: string, device: BlockDevice, commands: CommandTable) {
+  constructor(volumeId: string, device: BlockDevice, commands: CommandTable, reservations = new Reservations(undefined, null)) {
     this.volumeId = volumeId;
     this.commands = commands;
+    this.reservations = reservations;
     this.#device = device;
   }
 
@@ -74,16 +80,23 @@ export class LogicalUnit {
     if (nexus.unitAttentions.length > 0 && definition?.beforeAttention !== true) {
       return command.check(nexus.unitAttentions.shift()!);
     }
-    if (definition === undefined) return command.check(senseOf.invalidOpcode);
+    if (definition === undefined) {
+      return command.check(this.commands.hasActions(cdb[0]!) ? senseOf.invalidFieldInCdb : senseOf.invalidOpcode);
+    }
+    if (this.reservations.held && this.#conflicts(nexus, definition, cdb)) return command.end(scsiStatus.reservationConflict);
     // NACA is not supported; the CONTROL byte is the last of the CDB.
     if ((cdb[definition.usage.length - 1]! & 0x04) !== 0) return command.check(senseOf.invalidFieldInCdb);
-    if (definition.writes === true && nexus.readOnly) return command.check(senseOf.writeProtected);
+    if (definition.writes === true) {
+      if (nexus.readOnly) return command.check(senseOf.writeProtected);
+      if (this.mode.writeProtected) return command.check(senseOf.softwareWriteProtected);
+    }
     definition.run(this, command);
   }
 
   /**
    * Passes the write gate, then does `work` on the device, then calls `then`, or ends the command with the sense of what
-   * went wrong. A command that was aborted meanwhile does not reach the device.
+   * went wrong. A command that was aborted meanwhile does not reach the device. Without a write cache the work is on stable
+   * storage before it counts as done.
    */
   change(
     command: ScsiCommand,
@@ -101,7 +114,8 @@ export class LogicalUnit {
           this.gate.leave();
           return command.check(senseOf.aborted);
         }
-        work().then(
+        const worked = this.mode.writeCache ? work() : work().then(() => this.#device.flush());
+        worked.then(
           () => {
             this.gate.leave();
             then();
@@ -121,6 +135,41 @@ export class LogicalUnit {
 
   /** Tells every initiator that the size has changed. */
   announceResize(): void {
-    for (const nexus of this.nexuses) addUnitAttention(nexus, senseOf.capacityChanged);
+    this.announce(senseOf.capacityChanged);
+  }
+
+  /** Establishes a unit attention condition for every initiator, but for the one that brought it about. */
+  announce(sense: Sense, except?: Nexus): void {
+    for (const nexus of this.nexuses) if (nexus !== except) addUnitAttention(nexus, sense);
+  }
+
+  /** Tells initiators what a change of the persistent reservations means to them (SPC-4, 5.13.11). */
+  announceReservations(outcome: ReservationOutcome): void {
+    if (outcome.kind !== 'done' || outcome.attentions.size === 0) return;
+    for (const nexus of this.nexuses) {
+      const sense = outcome.attentions.get(this.reservations.idOf(nexus));
+      if (sense !== undefined) addUnitAttention(nexus, sense);
+    }
+  }
+
+  /** What a logical unit reset and a target reset do besides aborting tasks (SAM-5, 6.3.3). Persistent reservations stay. */
+  reset(): void {
+    this.reservations.reset();
+    this.mode.reset();
+  }
+
+  /** Forgets what lasts as long as a nexus (SAM-5, 6.3.4). */
+  loseNexus(nexus: Nexus): void {
+    this.nexuses.delete(nexus);
+    this.reservations.release(nexus);
+  }
+
+  /** Sense data in the format that the control mode page asks for. */
+  formatSense(sense: Sense): Buffer {
+    return this.mode.descriptorSense ? formatDescriptorSense(sense) : formatSense(sense);
+  }
+
+  #conflicts(nexus: Nexus, { reservation }: CommandDefinition, cdb: Buffer): boolean {
+    return this.reservations.conflicts(nexus, typeof reservation === 'string' ? reservation : reservation(cdb));
   }
 }

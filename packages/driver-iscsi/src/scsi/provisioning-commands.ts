@@ -138,14 +138,23 @@ export const provisioningCommands: readonly CommandDefinition[] = [
   {
     opcode: 0x42,
     usage: usageOf('42 00 00 00 00 00 00 ff ff 04'),
+    reservation: 'exclusive',
     writes: true,
     dataOut: (_unit, cdb) => cdb.readUInt16BE(7),
     run: unmap,
   },
-  { opcode: 0x41, usage: usageOf('41 08 ff ff ff ff 00 ff ff 04'), writes: true, dataOut: oneBlock, run: writeSame },
+  {
+    opcode: 0x41,
+    usage: usageOf('41 08 ff ff ff ff 00 ff ff 04'),
+    reservation: 'exclusive',
+    writes: true,
+    dataOut: oneBlock,
+    run: writeSame,
+  },
   {
     opcode: 0x93,
     usage: usageOf('93 09 ff ff ff ff ff ff ff ff ff ff ff ff 00 04'),
+    reservation: 'exclusive',
     writes: true,
     dataOut: oneBlock,
     run: writeSame,
@@ -154,6 +163,7 @@ export const provisioningCommands: readonly CommandDefinition[] = [
     opcode: 0x9e,
     serviceAction: 0x12,
     usage: usageOf('9e 12 ff ff ff ff ff ff ff ff ff ff ff ff 00 04'),
+    reservation: 'read',
     run: getLbaStatus,
   },
 ];

@@ -23,13 +23,20 @@ export const senseOf = {
   invalidFieldInCdb: condition(0x5, 0x24, 0x00),
   logicalUnitNotSupported: condition(0x5, 0x25, 0x00),
   invalidFieldInParameterList: condition(0x5, 0x26, 0x00),
+  invalidRelease: condition(0x5, 0x26, 0x04),
   savingNotSupported: condition(0x5, 0x39, 0x00),
+  insufficientRegistrationResources: condition(0x5, 0x55, 0x04),
   powerOn: condition(0x6, 0x29, 0x00),
   busDeviceReset: condition(0x6, 0x29, 0x03),
   nexusLoss: condition(0x6, 0x29, 0x07),
+  modeParametersChanged: condition(0x6, 0x2a, 0x01),
+  reservationsPreempted: condition(0x6, 0x2a, 0x03),
+  reservationsReleased: condition(0x6, 0x2a, 0x04),
+  registrationsPreempted: condition(0x6, 0x2a, 0x05),
   capacityChanged: condition(0x6, 0x2a, 0x09),
   commandsCleared: condition(0x6, 0x2f, 0x00),
   writeProtected: condition(0x7, 0x27, 0x00),
+  softwareWriteProtected: condition(0x7, 0x27, 0x02),
   spaceAllocationFailed: condition(0x7, 0x27, 0x07),
   notReady: condition(0x2, 0x04, 0x00),
   aborted: condition(0xb, 0x00, 0x00),
@@ -37,21 +44,30 @@ export const senseOf = {
   miscompare: (offset: number): Sense => ({ key: 0xe, asc: 0x1d, ascq: 0x00, information: offset }),
 } as const;
 
-/** Fixed format sense data, 18 bytes (SPC-4, 4.5.3). */
+/** Fixed format sense data, 18 bytes (SPC-4, 4.5.3). Information of more than 32 bits does not fit in, and is left out. */
 export function formatSense({ key, asc, ascq, information }: Sense): Buffer {
   const data = Buffer.alloc(18);
-  data[0] = information === undefined ? 0x70 : 0xf0;
+  const informs = information !== undefined && information <= 0xffffffff;
+  data[0] = informs ? 0xf0 : 0x70;
   data[2] = key;
-  if (information !== undefined) data.writeUInt32BE(information, 3);
+  if (informs) data.writeUInt32BE(information, 3);
   data[7] = 10;
   data[12] = asc;
   data[13] = ascq;
   return data;
 }
 
-/** Descriptor format sense data, 8 bytes (SPC-4, 4.5.2). */
-export function formatDescriptorSense({ key, asc, ascq }: Sense): Buffer {
-  return Buffer.of(0x72, key, asc, ascq, 0, 0, 0, 0);
+/** Descriptor format sense data: 8 bytes, and 12 of an information descriptor where there is information (SPC-4, 4.5.2). */
+export function formatDescriptorSense({ key, asc, ascq, information }: Sense): Buffer {
+  const data = Buffer.alloc(information === undefined ? 8 : 20);
+  Buffer.of(0x72, key, asc, ascq).copy(data);
+  data[7] = data.length - 8;
+  if (information !== undefined) {
+    data[9] = 10;
+    data[10] = 0x80;
+    data.writeBigUInt64BE(BigInt(information), 12);
+  }
+  return data;
 }
 
 /** The sense that an error of a block device becomes. */

@@ -9,6 +9,7 @@ import {
 import type { MirrorEnds } from '../control/messages.ts';
 import { blockDeviceCommands } from '../scsi/command-set.ts';
 import { LogicalUnit } from '../scsi/logical-unit.ts';
+import type { Reservations } from '../scsi/reservations.ts';
 import { copyLive } from '../volume/live-copy.ts';
 import { Mirror } from '../volume/mirror.ts';
 import { MirroredDevice } from '../volume/mirrored-device.ts';
@@ -17,6 +18,7 @@ import type { VerbCall } from './target-service.ts';
 /** What opening and holding need. */
 export interface VolumeContext {
   readonly openers: DeviceOpeners;
+  readonly reservations: Reservations;
   readonly clock: Clock;
   /** Called when a mirror has broken. The volume goes on with its source already. */
   readonly onMirrorBroken: (volume: ExportedVolume, mirror: Mirror, reason: unknown) => void;
@@ -51,7 +53,8 @@ export class ExportedVolume {
   /** Opens the volume's device. */
   static async open(volumeId: string, device: DeviceLocator, readOnly: boolean, context: VolumeContext): Promise<ExportedVolume> {
     const opened = await openDevice(context.openers, device, readOnly);
-    return new ExportedVolume(new LogicalUnit(volumeId, opened, blockDeviceCommands), device, context);
+    const unit = new LogicalUnit(volumeId, opened, blockDeviceCommands, context.reservations);
+    return new ExportedVolume(unit, device, context);
   }
 
   /** Whether a copy, a hold or a mirror still needs the device. */

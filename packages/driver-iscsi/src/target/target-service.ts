@@ -4,6 +4,8 @@ import type { ChapSecret } from '../protocol/chap.ts';
 import type { ListenAddress } from '../protocol/listen-address.ts';
 import { Portal } from '../protocol/portal.ts';
 import { TargetRegistry, type Target } from '../protocol/target-registry.ts';
+import { ReservationStore } from '../scsi/reservation-store.ts';
+import { Reservations } from '../scsi/reservations.ts';
 import type { Mirror } from '../volume/mirror.ts';
 import { ExportedVolume, openDevice } from './exported-volume.ts';
 import { targetName } from './target-name.ts';
@@ -16,6 +18,8 @@ export interface TargetServiceOptions {
   /** See `LoginPolicy`. */
   readonly authentication: 'chap' | 'initiator-name';
   readonly mutualChap?: ChapSecret | undefined;
+  /** Where reservations are kept that outlive this object; without it none do. */
+  readonly stateDirectory?: string | undefined;
   readonly openers: DeviceOpeners;
   readonly clock: Clock;
   readonly random: Random;
@@ -48,6 +52,7 @@ export class TargetService {
   readonly #options: TargetServiceOptions;
   readonly #registry = new TargetRegistry();
   readonly #portal: Portal;
+  #store: ReservationStore | null = null;
   readonly #volumes = new Map<string, ExportedVolume>();
   readonly #holds = new Map<string, ExportedVolume>();
   /** Accesses that nobody can log in to any more, and whose sessions have not ended yet. */
@@ -83,9 +88,11 @@ export class TargetService {
     });
   }
 
-  /** Rejects with `address-in-use`. */
-  start(): Promise<void> {
-    return this.#portal.start();
+  /** Rejects with `address-in-use`, and with `backend-failed` when the state directory cannot be read. */
+  async start(): Promise<void> {
+    const { stateDirectory } = this.#options;
+    if (stateDirectory !== undefined) this.#store = await ReservationStore.open(stateDirectory);
+    await this.#portal.start();
   }
 
   /** Addresses really listened on. */
@@ -132,8 +139,10 @@ export class TargetService {
         await this.#end(known);
       }
       const volume = await this.#volume(request.volumeId, request.device, request.readOnly);
+      const name = targetName(this.#options.iqnPrefix, request.accessId);
+      volume.unit.reservations.addTarget(name);
       this.#registry.add({
-        name: targetName(this.#options.iqnPrefix, request.accessId),
+        name,
         accessId: request.accessId,
         secret: request.secret,
         readOnly: request.readOnly,
@@ -147,14 +156,18 @@ export class TargetService {
 
   async unexport({ accessId }: VerbRequest<'unexport'>): Promise<VerbReply<'unexport'>> {
     const find = (): Target | undefined => this.#registry.findAccess(accessId) ?? this.#ending.get(accessId);
-    const volumeId = find()?.logicalUnit.volumeId;
-    if (volumeId === undefined) return null;
-    return this.#inTurn(volumeId, async () => {
-      const target = find();
-      if (target !== undefined) await this.#end(target);
-      await this.#closeIfUnused(volumeId);
-      return null;
-    });
+    const name = targetName(this.#options.iqnPrefix, accessId);
+    const open = find()?.logicalUnit.volumeId;
+    // An access that is not published may have left registrations with a process before this one.
+    for (const volumeId of new Set([...(open === undefined ? [] : [open]), ...(this.#store?.volumesOf(name) ?? [])])) {
+      await this.#inTurn(volumeId, async () => {
+        const target = find();
+        if (target?.logicalUnit.volumeId === volumeId) await this.#end(target);
+        await this.#forgetTarget(volumeId, name);
+        await this.#closeIfUnused(volumeId);
+      });
+    }
+    return null;
   }
 
   async list(): Promise<VerbReply<'list'>> {
@@ -292,12 +305,27 @@ export class TargetService {
     }
     const volume = await ExportedVolume.open(volumeId, device, readOnly, {
       openers: this.#options.openers,
+      reservations: this.#reservationsOf(volumeId),
       clock: this.#options.clock,
       onTargetClosed: () => void this.#inTurn(volumeId, () => this.#closeIfUnused(volumeId)).catch(() => {}),
       onMirrorBroken: (broken, mirror, reason) => this.#mirrorBroke(broken, mirror, reason),
     });
     this.#volumes.set(volumeId, volume);
     return volume;
+  }
+
+  /** Ends what was registered through a target that never comes back. */
+  async #forgetTarget(volumeId: string, name: string): Promise<void> {
+    const unit = this.#volumes.get(volumeId)?.unit;
+    if (unit === undefined) await this.#store?.removeTarget(volumeId, name);
+    else unit.announceReservations(await unit.reservations.removeTarget(name));
+  }
+
+  /** The reservations of a volume that is being opened. Throws `backend-failed` where those that persist cannot be read. */
+  #reservationsOf(volumeId: string): Reservations {
+    const store = this.#store;
+    if (store === null) return new Reservations(undefined, null);
+    return new Reservations(store.read(volumeId), (state) => store.write(volumeId, state));
   }
 
   #mirrorBroke(volume: ExportedVolume, mirror: Mirror, reason: unknown): void {
