@@ -11,24 +11,30 @@ export function programPath(name: string): string | undefined {
   return directories.map((directory) => join(directory, name)).find((file) => existsSync(file));
 }
 
-/** One kind of load. */
+/** One kind of load, of one session. */
 export interface Workload {
   readonly name: string;
-  readonly unit: 'IOPS' | 'MiB/s';
-  /** Returns the rate of one run against an `iscsi://` URL. */
-  run(url: string, seconds: number): Promise<number>;
+  readonly direction: 'read' | 'write';
+  /** Of each command. */
+  readonly bytes: number;
+  /** Returns the commands a second of one run against an `iscsi://` URL. */
+  run(url: string): Promise<number>;
 }
 
 /**
- * Random reads by libiscsi's iscsi-perf: it does nothing but send commands and count answers, so it takes less of the
- * processor beside the target than qemu-img does.
+ * Reads by libiscsi's iscsi-perf: it does nothing but send commands and count answers, so it takes less of the processor
+ * beside the target than qemu-img does.
  */
-export function randomReads(depth: number): Workload {
-  return {
-    name: `4 KiB random read, ${depth} at once`,
-    unit: 'IOPS',
-    run: (url, seconds) => iscsiPerf(['-m', String(depth), '-b', '8', '-r', url], seconds),
-  };
+export function reads(options: {
+  readonly name: string;
+  readonly bytes: number;
+  readonly depth: number;
+  readonly random: boolean;
+  readonly seconds: number;
+}): Workload {
+  const { name, bytes, depth, random, seconds } = options;
+  const args = ['-m', depth, '-b', bytes / 512].map(String);
+  return { name, direction: 'read', bytes, run: (url) => iscsiPerf([...args, ...(random ? ['-r'] : []), url], seconds) };
 }
 
 async function iscsiPerf(args: readonly string[], seconds: number): Promise<number> {
@@ -53,26 +59,25 @@ function averages(text: string): number[] {
   return [...text.matchAll(/iops average (\d+)/g)].map(([, rate]) => Number(rate));
 }
 
-/** Writes, or large reads, by `qemu-img bench`: `requests` a second of a run. */
-export function qemuBench(options: {
+/** Writes by `qemu-img bench`, `requests` a run. */
+export function writes(options: {
   readonly name: string;
-  readonly write?: boolean;
   readonly bytes: number;
-  readonly step: number;
   readonly depth: number;
+  /** From one request to the next, bytes. */
+  readonly step: number;
   readonly requests: number;
-  readonly unit: 'IOPS' | 'MiB/s';
 }): Workload {
-  const { name, write = false, bytes, step, depth, requests, unit } = options;
+  const { name, bytes, depth, step, requests } = options;
   const parameters = ['-c', requests, '-d', depth, '-s', bytes, '-S', step].map(String);
-  const args = ['bench', '-f', 'raw', '-t', 'none', ...(write ? ['-w'] : []), ...parameters];
   return {
     name,
-    unit,
+    direction: 'write',
+    bytes,
     async run(url) {
-      const { stdout } = await run(programPath('qemu-img') ?? 'qemu-img', [...args, url], { timeout: 60_000 });
-      const seconds = Number(/completed in ([\d.]+) seconds/.exec(stdout)?.[1]);
-      return unit === 'IOPS' ? requests / seconds : (requests * bytes) / 2 ** 20 / seconds;
+      const args = ['bench', '-f', 'raw', '-t', 'none', '-w', ...parameters, url];
+      const { stdout } = await run(programPath('qemu-img') ?? 'qemu-img', args, { timeout: 60_000 });
+      return requests / Number(/completed in ([\d.]+) seconds/.exec(stdout)?.[1]);
     },
   };
 }

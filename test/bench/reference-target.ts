@@ -11,6 +11,8 @@ const run = promisify(execFile);
 export interface ServedTarget {
   /** With the CHAP name and secret. */
   readonly url: string;
+  /** Process that serves it. */
+  readonly pid: number;
   stop(): Promise<void>;
 }
 
@@ -22,6 +24,23 @@ export interface TargetRequest {
   readonly file: string;
   readonly user: string;
   readonly secret: string;
+}
+
+/** Starts a bare Node server of the same messages: the bound of what a target in Node can reach. */
+export async function startBareServer(): Promise<ServedTarget> {
+  const program = join(import.meta.dirname, 'bare-server.ts');
+  const conditions = ['--conditions=@scoria/source', '--disable-warning=ExperimentalWarning'];
+  const child = spawn(process.execPath, [...conditions, program], { stdio: ['pipe', 'pipe', 'inherit'] });
+  const exited = once(child, 'exit');
+  const [said] = await once(child.stdout, 'data');
+  return {
+    url: `iscsi://127.0.0.1:${Number(String(said))}/${targetName}/0`,
+    pid: child.pid ?? 0,
+    stop: async () => {
+      child.stdin.end();
+      await exited;
+    },
+  };
 }
 
 const targetName = 'iqn.2026-11.org.scoria:bench';
@@ -58,5 +77,5 @@ export async function startTgt({ directory, port, file, user, secret }: TargetRe
     await stop();
     throw error;
   }
-  return { url: `iscsi://${user}%${secret}@127.0.0.1:${port}/${targetName}/1`, stop };
+  return { url: `iscsi://${user}%${secret}@127.0.0.1:${port}/${targetName}/1`, pid: daemon.pid ?? 0, stop };
 }

@@ -90,6 +90,14 @@ export function proportionalSetSize(pid: number): number {
   return Number(kilobytes) * 1024;
 }
 
+/** Processor time that a process has used so far, in user and system mode, seconds (proc(5), /proc/PID/stat: 1/100 s a tick). */
+export function processorSeconds(pid: number): number {
+  const stat = readFileSync(`/proc/${pid}/stat`, 'utf8');
+  // The name in brackets may hold blanks; utime and stime are fields 14 and 15.
+  const fields = stat.slice(stat.lastIndexOf(')') + 2).split(' ');
+  return (Number(fields[11]) + Number(fields[12])) / 100;
+}
+
 /** Ids of the processes that a process started. */
 export function childrenOf(pid: number): number[] {
   const text = readFileSync(`/proc/${pid}/task/${pid}/children`, 'utf8').trim();
