@@ -38,6 +38,8 @@ const stopDeadline = 15_000;
 const outageDeadline = 30_000;
 const firstBackoff = 100;
 const longestBackoff = 5_000;
+/** Transfers that a slow disk may have under way at once. */
+const poolThreads = '16';
 
 const readySchema = z.discriminatedUnion('ready', [
   z.object({ ready: z.literal(true) }),
@@ -166,7 +168,7 @@ export class ProcessTarget {
       detached: true,
       cleanup: false,
       extendEnv: false,
-      env: {},
+      env: { UV_THREADPOOL_SIZE: poolThreads },
       buffer: false,
       reject: false,
       stdin: 'pipe',
