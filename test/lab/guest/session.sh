@@ -15,7 +15,7 @@ cp lvm.conf /etc/lvm/lvm.conf
 rm -rf /run/job
 
 step='to mount the system folders'
-mkdir -p /dev/pts /dev/shm /run/lock /run/lvm
+mkdir -p /dev/pts /dev/shm /run/lock /run/lvm /etc/target
 mount -t devpts -o mode=620,ptmxmode=666 devpts /dev/pts
 mount -t tmpfs -o size=100%,mode=1777 tmpfs /dev/shm
 mount -t cgroup2 cgroup2 /sys/fs/cgroup
