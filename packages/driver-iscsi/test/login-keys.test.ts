@@ -86,8 +86,46 @@ describe('operational keys', () => {
     ['ErrorRecoveryLevel', '3'],
     ['MaxOutstandingR2T', '0'],
     ['FirstBurstLength', '-1'],
+    ['FirstBurstLength', '16777216'],
+    ['MaxConnections', '0'],
+    ['MaxOutstandingR2T', '65536'],
+    ['DefaultTime2Wait', '3601'],
+    ['DefaultTime2Retain', '3601'],
+    ['DataPDUInOrder', 'yes'],
+    ['iSCSIProtocolLevel', '32'],
+    ['MaxRecvDataSegmentLength', '0x1000000'],
+    ['MaxRecvDataSegmentLength', '1e4'],
   ])('refuse %s=%s', (key, value) => {
     expect(() => new OperationalNegotiation().take(key, value)).toThrow(NegotiationError);
+  });
+
+  test.each([
+    ['MaxConnections', '65535', '1'],
+    ['InitialR2T', 'Yes', 'Yes'],
+    ['ImmediateData', 'No', 'No'],
+    ['MaxRecvDataSegmentLength', '16777215', null],
+    ['MaxBurstLength', '16777215', '1048576'],
+    ['MaxBurstLength', '512', '512'],
+    ['FirstBurstLength', '16777215', '262144'],
+    ['DefaultTime2Wait', '3600', '3600'],
+    ['DefaultTime2Retain', '3600', '0'],
+    ['MaxOutstandingR2T', '65535', '4'],
+    ['DataPDUInOrder', 'No', 'Yes'],
+    ['DataSequenceInOrder', 'No', 'Yes'],
+    ['ErrorRecoveryLevel', '2', '0'],
+    ['iSCSIProtocolLevel', '31', '1'],
+    ['TaskReporting', 'FastAbort,RFC3720', 'RFC3720'],
+    ['TaskReporting', 'FastAbort', 'Reject'],
+    ['OFMarker', 'Yes', 'No'],
+    ['IFMarkInt', '2048~65535', 'Irrelevant'],
+    ['InitiatorAlias', 'host', null],
+    ['TargetAlias', 'disk', 'Reject'],
+    ['SendTargets', 'All', 'Reject'],
+    ['X-org.example.unknown', '1', 'NotUnderstood'],
+    ['X-org.example.unknown', 'NotUnderstood', null],
+    ['MaxBurstLength', 'Irrelevant', null],
+  ])('answer %s=%s with %s', (key, value, answer) => {
+    expect(new OperationalNegotiation().take(key, value)).toBe(answer);
   });
 
   test('are negotiated once', () => {

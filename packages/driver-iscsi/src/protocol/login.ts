@@ -278,7 +278,7 @@ export class LoginNegotiator {
   #negotiate(keys: ReadonlyMap<string, string>, reply: (readonly [string, string])[], stage: number): void {
     for (const [key, value] of keys) {
       if (identityKeys.has(key)) continue;
-      const answer = this.#operational.take(key, value);
+      const answer = this.#operational.take(key, value, this.#discovery);
       if (answer !== null) reply.push([key, answer]);
     }
     if (stage === loginStage.operational) reply.push(...this.#operational.declarations());
@@ -288,7 +288,6 @@ export class LoginNegotiator {
 /** Keys that are no matter of negotiation here. */
 const identityKeys: ReadonlySet<string> = new Set([
   'InitiatorName',
-  'InitiatorAlias',
   'TargetName',
   'SessionType',
   'AuthMethod',

@@ -43,15 +43,16 @@ export function defaultParameters(): SessionParameters {
 /** A value that breaks the rules of its key; the login has to end. */
 export class NegotiationError extends Error {}
 
-/** A numerical value: decimal or `0x` hexadecimal, within bounds (RFC 7143, 6.1). */
-function numberIn(key: string, value: string, least: number, most: number): number {
+/** A numerical value: decimal or `0x` hexadecimal, within bounds (RFC 7143, 6.1). Throws {@link NegotiationError}. */
+export function numberIn(key: string, value: string, least: number, most: number): number {
   if (!/^([0-9]{1,10}|0[xX][0-9a-fA-F]{1,8})$/.test(value)) throw new NegotiationError(`${key} is not a number`);
   const number = Number(value);
   if (number < least || number > most) throw new NegotiationError(`${key} is not within ${least} and ${most}`);
   return number;
 }
 
-function booleanOf(key: string, value: string): boolean {
+/** A boolean value (RFC 7143, 6.1). Throws {@link NegotiationError}. */
+export function booleanOf(key: string, value: string): boolean {
   if (value !== 'Yes' && value !== 'No') throw new NegotiationError(`${key} is neither Yes nor No`);
   return value === 'Yes';
 }
@@ -144,10 +145,31 @@ const rules: ReadonlyMap<string, Rule> = new Map<string, Rule>([
   ['IFMarker', () => 'No'],
   ['OFMarkInt', () => 'Irrelevant'],
   ['IFMarkInt', () => 'Irrelevant'],
+  ['InitiatorAlias', () => null],
+  // Keys that only a target sends, or that belong to full feature phase.
+  ['TargetAlias', () => 'Reject'],
+  ['TargetAddress', () => 'Reject'],
+  ['TargetPortalGroupTag', () => 'Reject'],
+  ['SendTargets', () => 'Reject'],
 ]);
 
-/** Keys that may be sent again in full feature phase (RFC 7143, 13, "FFP"). */
-export const fullFeatureKeys: ReadonlySet<string> = new Set(['MaxRecvDataSegmentLength']);
+/** Keys that may be sent again in full feature phase (RFC 7143, 13, "Use: ALL"). */
+const fullFeatureKeys: ReadonlySet<string> = new Set(['MaxRecvDataSegmentLength', 'InitiatorAlias']);
+
+/** Keys that mean nothing in a discovery session (RFC 7143, 13, "Irrelevant when: SessionType=Discovery"). */
+const normalSessionKeys: ReadonlySet<string> = new Set([
+  'MaxConnections',
+  'InitialR2T',
+  'ImmediateData',
+  'MaxBurstLength',
+  'FirstBurstLength',
+  'MaxOutstandingR2T',
+  'DataPDUInOrder',
+  'DataSequenceInOrder',
+]);
+
+/** Values that answer an offer and never make one (RFC 7143, 6.2). */
+const answers: ReadonlySet<string> = new Set(['NotUnderstood', 'Irrelevant', 'Reject']);
 
 /** The operational side of a login: which keys came, and what follows from them. */
 export class OperationalNegotiation {
@@ -155,20 +177,17 @@ export class OperationalNegotiation {
   readonly #seen = new Set<string>();
   #declared = false;
 
-  /** Whether `key` is one of those that are negotiated here. */
-  handles(key: string): boolean {
-    return rules.has(key);
-  }
-
   /**
    * Takes an initiator's value and returns the answer, or `null` when none is due. Throws {@link NegotiationError} for
    * a bad value and for a key that was negotiated before.
    */
-  take(key: string, value: string): string | null {
+  take(key: string, value: string, discovery = false): string | null {
+    if (answers.has(value)) return null;
     const rule = rules.get(key);
     if (rule === undefined) return 'NotUnderstood';
     if (this.#seen.has(key)) throw new NegotiationError(`${key} was negotiated twice`);
     this.#seen.add(key);
+    if (discovery && normalSessionKeys.has(key)) return 'Irrelevant';
     return rule(value, this.parameters);
   }
 
@@ -186,7 +205,13 @@ export class OperationalNegotiation {
   }
 }
 
-/** Takes `MaxRecvDataSegmentLength` anew during full feature phase. Throws {@link NegotiationError}. */
-export function redeclare(key: string, value: string, parameters: SessionParameters): void {
-  if (fullFeatureKeys.has(key)) rules.get(key)?.(value, parameters);
+/**
+ * Takes a key in full feature phase and returns the answer, or `null` when none is due. Throws {@link NegotiationError} for
+ * a bad value.
+ */
+export function takeInFullFeaturePhase(key: string, value: string, parameters: SessionParameters): string | null {
+  if (answers.has(value)) return null;
+  const rule = rules.get(key);
+  if (rule === undefined) return 'NotUnderstood';
+  return fullFeatureKeys.has(key) ? rule(value, parameters) : 'Reject';
 }

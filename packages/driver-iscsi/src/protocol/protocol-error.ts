@@ -1,2 +1,2 @@
-/** The initiator broke the protocol; its connection ends. */
+/** The peer broke the protocol; the connection ends. */
 export class ProtocolError extends Error {}

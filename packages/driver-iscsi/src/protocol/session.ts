@@ -242,7 +242,8 @@ export class Session {
   /** Tells the initiator that its session is dropped (RFC 7143, 11.9.1), and ends it; see {@link close}. */
   drop(): Promise<void> {
     if (!this.ending) {
-      this.#announce(asyncEvent.connectionsDropped, this.parameters.defaultTime2Wait, this.parameters.defaultTime2Retain);
+      // Time2Retain is 0: nothing of a lost session is kept.
+      this.#announce(asyncEvent.connectionsDropped, this.parameters.defaultTime2Wait, 0);
       this.#connection.flush();
     }
     return this.close();
@@ -378,7 +379,6 @@ export class Session {
     }
     const answer = makeHeader(responseOpcode.logout, flag.final, taskTagOf(bhs));
     answer.writeUInt16BE(this.parameters.defaultTime2Wait, 40);
-    answer.writeUInt16BE(this.parameters.defaultTime2Retain, 42);
     // Removing a connection prepares a recovery that level 0 does not have.
     if (reason === logoutReason.removeForRecovery) answer[2] = logoutResponse.recoveryNotSupported;
     else if (reason === logoutReason.closeConnection && bhs.readUInt16BE(20) !== this.#options.connectionId) {

@@ -1,4 +1,4 @@
-import { fullFeatureKeys, NegotiationError, redeclare, type SessionParameters } from './negotiation.ts';
+import { NegotiationError, takeInFullFeaturePhase, type SessionParameters } from './negotiation.ts';
 import { flag, rejectReason, reservedTag } from './pdu.ts';
 import { ProtocolError } from './protocol-error.ts';
 import { formatText, parseText, TextFormatError } from './text.ts';
@@ -98,9 +98,12 @@ export class TextExchange {
   #answers(keys: ReadonlyMap<string, string>): Pairs {
     const answers: (readonly [string, string])[] = [];
     for (const [key, value] of keys) {
-      if (key === 'SendTargets') answers.push(...this.#targets(value));
-      else if (fullFeatureKeys.has(key)) redeclare(key, value, this.#parameters);
-      else answers.push([key, 'NotUnderstood']);
+      if (key === 'SendTargets') {
+        answers.push(...this.#targets(value));
+        continue;
+      }
+      const answer = takeInFullFeaturePhase(key, value, this.#parameters);
+      if (answer !== null) answers.push([key, answer]);
     }
     return answers;
   }
