@@ -4,7 +4,7 @@ import { WriteGate } from '../volume/write-gate.ts';
 import { addUnitAttention, scsiStatus, type Nexus, type ScsiCommand } from './command.ts';
 import type { CommandDefinition, CommandTable } from './command-table.ts';
 import { ModeParameters } from './mode-parameters.ts';
-import type { ReservationOutcome } from './reservation-state.ts';
+import { withoutTarget, type ReservationOutcome, type ReservationState } from './reservation-state.ts';
 import { Reservations } from './reservations.ts';
 import { formatDescriptorSense, formatSense, SenseError, senseFromError, senseOf, type Sense } from './sense.ts';
 import { TaskSet } from './task-set.ts';
@@ -143,13 +143,23 @@ export class LogicalUnit {
     for (const nexus of this.nexuses) if (nexus !== except) addUnitAttention(nexus, sense);
   }
 
-  /** Tells initiators what a change of the persistent reservations means to them (SPC-4, 5.13.11). */
-  announceReservations(outcome: ReservationOutcome): void {
-    if (outcome.kind !== 'done' || outcome.attentions.size === 0) return;
-    for (const nexus of this.nexuses) {
-      const sense = outcome.attentions.get(this.reservations.idOf(nexus));
-      if (sense !== undefined) addUnitAttention(nexus, sense);
-    }
+  /**
+   * Changes the persistent reservations, and tells initiators what that means to them (SPC-4, 5.13.11). Rejects when the
+   * change could not be kept; nothing has changed then.
+   */
+  changeReservations(action: (state: ReservationState) => ReservationOutcome): Promise<ReservationOutcome> {
+    return this.reservations.change(action, (attentions) => {
+      for (const nexus of this.nexuses) {
+        const sense = attentions.get(this.reservations.idOf(nexus));
+        if (sense !== undefined) addUnitAttention(nexus, sense);
+      }
+    });
+  }
+
+  /** Forgets a target that is gone for good, with all that was registered through it. Rejects like {@link changeReservations}. */
+  async removeTarget(targetName: string): Promise<void> {
+    await this.changeReservations((state) => withoutTarget(state, targetName));
+    this.reservations.removeTarget(targetName);
   }
 
   /** What a logical unit reset and a target reset do besides aborting tasks (SAM-5, 6.3.3). Persistent reservations stay. */

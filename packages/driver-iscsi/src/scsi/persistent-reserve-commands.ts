@@ -9,6 +9,7 @@ import {
   type ReservationAction,
   type ReservationOutcome,
   type ReservationRequest,
+  type ReservationState,
 } from './reservation-state.ts';
 import { nexusName } from './reservations.ts';
 import { SenseError, senseOf, type Sense } from './sense.ts';
@@ -108,18 +109,16 @@ function moveReservation(unit: LogicalUnit, command: ScsiCommand): void {
 function carryOut(
   unit: LogicalUnit,
   command: ScsiCommand,
-  action: Parameters<LogicalUnit['reservations']['change']>[0],
+  action: (state: ReservationState) => ReservationOutcome,
   aborts: boolean,
 ): void {
   const work = async (): Promise<ReservationOutcome> => {
-    const outcome = await unit.reservations.change((state) => {
+    const outcome = await unit.changeReservations((state) => {
       // Nothing is decided before it is one's turn.
       if (command.aborted) throw new SenseError(senseOf.aborted);
       return action(state);
     });
-    if (outcome.kind !== 'done') return outcome;
-    unit.announceReservations(outcome);
-    if (aborts) {
+    if (aborts && outcome.kind === 'done') {
       const own: object = command;
       await unit.taskSet.abort((task) => task !== own && outcome.preempted.has(unit.reservations.idOf(task.nexus)));
     }

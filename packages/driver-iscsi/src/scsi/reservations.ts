@@ -5,11 +5,11 @@ import {
   letsOthersRead,
   nexusId,
   noReservations,
-  withoutTarget,
   type NexusName,
   type ReservationOutcome,
   type ReservationState,
 } from './reservation-state.ts';
+import type { Sense } from './sense.ts';
 import { initiatorPortName } from './transport-id.ts';
 
 /**
@@ -115,9 +115,13 @@ export class Reservations {
 
   /**
    * Replaces the state by what `action` makes of it, one call after the other. Where it persists it is on stable storage
-   * before it is in effect; rejects with what went wrong there, and nothing has changed.
+   * before it is in effect; rejects with what went wrong there, and nothing has changed. `announce` tells initiators in
+   * the moment when it takes effect.
    */
-  change(action: (state: ReservationState) => ReservationOutcome): Promise<ReservationOutcome> {
+  change(
+    action: (state: ReservationState) => ReservationOutcome,
+    announce: (attentions: ReadonlyMap<string, Sense>) => void,
+  ): Promise<ReservationOutcome> {
     const turn = this.#turn.then(async () => {
       const before = this.#state;
       const outcome = action(before);
@@ -125,17 +129,16 @@ export class Reservations {
       if (this.#keep !== null && (before.persists || outcome.state.persists)) await this.#keep(outcome.state);
       this.#state = outcome.state;
       this.#update();
+      announce(outcome.attentions);
       return outcome;
     });
     this.#turn = turn.catch(() => {});
     return turn;
   }
 
-  /** Forgets a target that is gone for good, with what was registered through it. Gives the unit attention conditions. */
-  async removeTarget(targetName: string): Promise<ReservationOutcome> {
-    const outcome = await this.change((state) => withoutTarget(state, targetName));
+  /** Forgets a target that is gone for good. Nothing may be registered through it any more. */
+  removeTarget(targetName: string): void {
     this.#ports.delete(targetName);
-    return outcome;
   }
 
   /** Reserves until the nexus releases it, is lost, or the logical unit is reset. */

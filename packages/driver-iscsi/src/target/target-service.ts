@@ -318,7 +318,7 @@ export class TargetService {
   async #forgetTarget(volumeId: string, name: string): Promise<void> {
     const unit = this.#volumes.get(volumeId)?.unit;
     if (unit === undefined) await this.#store?.removeTarget(volumeId, name);
-    else unit.announceReservations(await unit.reservations.removeTarget(name));
+    else await unit.removeTarget(name);
   }
 
   /** The reservations of a volume that is being opened. Throws `backend-failed` where those that persist cannot be read. */
