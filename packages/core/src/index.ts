@@ -36,6 +36,7 @@ export * from './platform/exec.ts';
 export * from './platform/log.ts';
 export * from './platform/random.ts';
 export * from './plugin/configuration.ts';
+export * from './plugin/object-locks.ts';
 export * from './plugin/plugin.ts';
 export * from './plugin/settings.ts';
 export * from './qos-spec/qos-spec-repository.ts';

@@ -1,20 +1,10 @@
 import { z } from 'zod';
-import { parseAddress } from './protocol/listen-address.ts';
-
-const address = z.string().refine((text) => parseAddress(text) !== null, 'must be host:port, with an IPv6 address in brackets');
-const anyHost: readonly string[] = ['0.0.0.0', '::'];
+import { isReachable, portalAddress, portalConfiguration, unreachable } from './portal-configuration.ts';
 
 /** Configuration of the embedded iSCSI target. */
 export const iscsiConfiguration = z
   .strictObject({
-    listen: z.array(address).min(1).max(16).default(['127.0.0.1:3260']).describe('Addresses on which initiators are served'),
-    advertise: address.optional().describe('Address told to clients; default: the first one of listen'),
-    iqnPrefix: z
-      .string()
-      .regex(/^iqn\.[0-9]{4}-(0[1-9]|1[0-2])\.[a-z0-9.-]+(:[a-z0-9.:-]+)?$/, 'must be an iSCSI qualified name in lower case')
-      .max(180)
-      .default('iqn.2026-11.org.scoria')
-      .describe('Target names are this, a colon and the id of the access'),
+    ...portalConfiguration,
     inProcess: z.boolean().default(false).describe('Serve from the process of the control plane instead of one of its own'),
     authentication: z
       .enum(['chap', 'initiator-name'])
@@ -32,8 +22,7 @@ export const iscsiConfiguration = z
       })
       .optional()
       .describe('What the target proves itself by to initiators that ask for it'),
-    redirect: address.optional().describe('Send every login to this address instead: for draining a host'),
-    bindInitiator: z.boolean().default(false).describe('Let only the initiator name of the connector log in, besides CHAP'),
+    redirect: portalAddress.optional().describe('Send every login to this address instead: for draining a host'),
     orphanTimeout: z
       .number()
       .positive()
@@ -45,9 +34,6 @@ export const iscsiConfiguration = z
     path: ['mutualChap'],
     message: 'needs authentication: chap',
   })
-  .refine((config) => config.advertise !== undefined || !anyHost.includes(parseAddress(config.listen[0] ?? '')?.host ?? ''), {
-    path: ['advertise'],
-    message: 'is needed where the first address of listen is a wildcard: clients must be told a real one',
-  });
+  .refine(isReachable, unreachable);
 /** See {@link iscsiConfiguration}. */
 export type IscsiConfiguration = z.output<typeof iscsiConfiguration>;

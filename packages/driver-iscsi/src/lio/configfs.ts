@@ -1,0 +1,109 @@
+import { constants } from 'node:fs';
+import { mkdir, readdir, readFile, readlink, rmdir, symlink, unlink, writeFile } from 'node:fs/promises';
+import { join } from 'node:path';
+import { ScoriaError } from '@scoria/core';
+
+/**
+ * A tree of directories by which a part of the kernel is configured (Linux, Documentation/filesystems/configfs.rst): a
+ * directory is an object, a file an attribute of it, a link a use of one object by another. Paths are relative to the
+ * root of the tree. What the kernel refuses is `transport-failed`, see {@link refusedWith}.
+ */
+export interface ConfigTree {
+  /** Where the tree is, for messages and for the targets of links. */
+  readonly root: string;
+  /** Makes an object. `false` when it was there. */
+  make(path: string): Promise<boolean>;
+  /** Removes an object. `false` when there was none. */
+  remove(path: string): Promise<boolean>;
+  /** Makes the link `path` to `object`. `false` when there is a link of that name. */
+  link(object: string, path: string): Promise<boolean>;
+  /** Removes a link. `false` when there was none. */
+  unlink(path: string): Promise<boolean>;
+  /** What a link points to, or `null` when there is none. */
+  target(path: string): Promise<string | null>;
+  /** Value of an attribute without the blanks around it, or `null` when its object is not there. */
+  read(path: string): Promise<string | null>;
+  /** Sets an attribute. The value is in no error. */
+  write(path: string, value: string): Promise<void>;
+  /** Names of what is in a directory; none when it is not there. */
+  list(path: string): Promise<readonly string[]>;
+}
+
+/** Whether an error says that the kernel refused something for this reason (errno(3), for example `EBUSY`). */
+export const refusedWith = (error: unknown, ...reasons: readonly string[]): boolean =>
+  error instanceof ScoriaError && reasons.some((reason) => error.details['errno'] === reason);
+
+const errnoOf = (error: unknown): string => (error instanceof Error && 'code' in error ? String(error.code) : 'unknown');
+
+/** The kernel's own tree. Every call is made in libuv's pool: some wait until commands under way have ended. */
+export class Configfs implements ConfigTree {
+  readonly root: string;
+
+  constructor(root: string) {
+    this.root = root;
+  }
+
+  make(path: string): Promise<boolean> {
+    return this.#attempt('make', path, ['EEXIST'], (full) => mkdir(full));
+  }
+
+  remove(path: string): Promise<boolean> {
+    return this.#attempt('remove', path, ['ENOENT'], (full) => rmdir(full));
+  }
+
+  link(object: string, path: string): Promise<boolean> {
+    return this.#attempt('link', path, ['EEXIST'], (full) => symlink(join(this.root, object), full));
+  }
+
+  unlink(path: string): Promise<boolean> {
+    return this.#attempt('unlink', path, ['ENOENT'], (full) => unlink(full));
+  }
+
+  async target(path: string): Promise<string | null> {
+    let found: string | null = null;
+    await this.#attempt('read', path, ['ENOENT'], async (full) => void (found = await readlink(full)));
+    return found;
+  }
+
+  async read(path: string): Promise<string | null> {
+    let found: string | null = null;
+    // The kernel may end items of a list with NUL.
+    await this.#attempt('read', path, ['ENOENT'], async (full) => {
+      found = (await readFile(full, 'latin1')).replaceAll('\0', '').trim();
+    });
+    return found;
+  }
+
+  async write(path: string, value: string): Promise<void> {
+    // The file is never made: an attribute is there, or its object is not.
+    await this.#attempt('write', path, [], (full) => writeFile(full, value, { flag: constants.O_WRONLY }));
+  }
+
+  async list(path: string): Promise<readonly string[]> {
+    let found: readonly string[] = [];
+    await this.#attempt('list', path, ['ENOENT'], async (full) => void (found = await readdir(full)));
+    return found;
+  }
+
+  /** `false` when the call fails for one of the `expected` reasons. */
+  async #attempt(
+    verb: string,
+    path: string,
+    expected: readonly string[],
+    call: (full: string) => Promise<void>,
+  ): Promise<boolean> {
+    const full = join(this.root, path);
+    try {
+      await call(full);
+      return true;
+    } catch (error) {
+      const errno = errnoOf(error);
+      if (expected.includes(errno)) return false;
+      throw new ScoriaError('transport-failed', `The kernel refuses to ${verb} ${full}: ${errno}`, {
+        details: { errno },
+        cause: error,
+        ...(['EACCES', 'EPERM'].includes(errno) && { remedy: 'Run the service as root: LIO is configured by root alone.' }),
+      });
+    }
+  }
+}

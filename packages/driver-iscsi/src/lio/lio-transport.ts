@@ -1,0 +1,169 @@
+import {
+  ObjectLocks,
+  ScoriaError,
+  type ConnectionInfo,
+  type Exec,
+  type ExportRequest,
+  type ExportStats,
+  type ExportStatus,
+  type Log,
+  type PluginCall,
+  type Transport,
+} from '@scoria/core';
+import { iscsiConnectionInfo } from '../connection-info.ts';
+import { advertisedPortals, listenAddresses } from '../portal-configuration.ts';
+import { Backstores } from './backstore.ts';
+import type { ConfigTree } from './configfs.ts';
+import type { LioConfiguration } from './configuration.ts';
+import { Targets } from './targets.ts';
+
+/** What a {@link LioTransport} needs. */
+export interface LioTransportOptions {
+  readonly config: LioConfiguration;
+  /** LIO's tree; of the kernel: `new Configfs(lioRoot)`. */
+  readonly tree: ConfigTree;
+  readonly log: Log;
+  /** Runs modprobe at the start, where the kernel's modules are not loaded. No other program is ever run. */
+  readonly exec: Exec;
+}
+
+/** Where the kernel shows LIO's tree. */
+export const lioRoot = '/sys/kernel/config/target';
+const modprobeDeadline = 20_000;
+/**
+ * Fences at the same time. Each may hold a thread of libuv's pool for as long as a disk does not answer, and the rest of
+ * the process needs the others.
+ */
+const fences = 2;
+/** Targets looked at or ended at the same time. */
+const together = 8;
+
+/**
+ * LIO, the kernel's iSCSI target, as a transport. It is driven through configfs alone: publishing and ending an access
+ * runs no program. The kernel's tree is the only memory: a process that starts finds there what an earlier one made, and
+ * whatever was left half-made is finished or removed when its access is published or ended again.
+ */
+export class LioTransport implements Transport {
+  readonly reaches = ['path'];
+  readonly #options: LioTransportOptions;
+  readonly #tree: ConfigTree;
+  readonly #targets: Targets;
+  readonly #backstores: Backstores;
+  /** One caller at a time per access, and inside of that per volume, and inside of that per lane of fences. */
+  readonly #locks = new ObjectLocks();
+  #fences = 0;
+  #started = false;
+
+  constructor(options: LioTransportOptions) {
+    const { config, tree } = options;
+    this.#options = options;
+    this.#tree = tree;
+    this.#targets = new Targets(tree, { ...config, portals: listenAddresses(config) });
+    this.#backstores = new Backstores(tree, config.iqnPrefix);
+  }
+
+  async start(call: PluginCall): Promise<void> {
+    call.signal.throwIfAborted();
+    if (this.#started) return;
+    if ((await this.#tree.list('')).length === 0) await this.#loadModules(call);
+    // The kernel loads its iSCSI part when its directory is made.
+    await this.#tree.make('iscsi');
+    await this.#forEachTarget(async (accessId) => {
+      if (!(await this.#targets.isEnabled(accessId))) await this.#end(accessId);
+    });
+    this.#started = true;
+  }
+
+  async stop(): Promise<void> {
+    this.#started = false;
+    await this.#forEachTarget((accessId) => this.#end(accessId));
+    await this.#backstores.removeAdapters();
+  }
+
+  async export(request: ExportRequest, { signal }: PluginCall): Promise<void> {
+    const { accessId, volumeId, device } = request;
+    const admitted = this.#options.config.bindInitiator ? request : { ...request, initiator: undefined };
+    await this.#locks.run([accessId], async () => {
+      signal.throwIfAborted();
+      if (await this.#targets.serves(admitted)) return;
+      if ((await this.#targets.volumeOf(accessId)) !== null) await this.#endInTurn(accessId);
+      try {
+        await this.#targets.begin(admitted);
+        await this.#locks.run([volumeId], async () => {
+          signal.throwIfAborted();
+          await this.#targets.complete(admitted, await this.#backstores.provide(volumeId, device), signal);
+        });
+      } catch (error) {
+        await this.#endInTurn(accessId).catch((failure: unknown) => {
+          this.#options.log.warn({ err: failure, accessId }, 'an export that failed could not be removed');
+        });
+        throw error;
+      }
+    });
+  }
+
+  async unexport(accessId: string, { signal }: PluginCall): Promise<void> {
+    signal.throwIfAborted();
+    await this.#end(accessId);
+  }
+
+  async list({ signal }: PluginCall): Promise<readonly ExportStatus[]> {
+    signal.throwIfAborted();
+    const found: ExportStatus[] = [];
+    await this.#forEachTarget(async (accessId) => {
+      const status = await this.#targets.status(accessId);
+      if (status !== null) found.push(status);
+    });
+    return found;
+  }
+
+  async resize(volumeId: string, { signal }: PluginCall): Promise<void> {
+    signal.throwIfAborted();
+    await this.#locks.run([volumeId], () => this.#backstores.resize(volumeId));
+  }
+
+  connectionInfo(request: ExportRequest): ConnectionInfo {
+    const { config } = this.#options;
+    return iscsiConnectionInfo({ iqnPrefix: config.iqnPrefix, portals: advertisedPortals(config), lun: 0, chap: true }, request);
+  }
+
+  /** Bytes are exact to a MiB. LIO counts commands of all kinds together: they are parted in the proportion of the bytes. */
+  async stats({ signal }: PluginCall): Promise<readonly ExportStats[]> {
+    signal.throwIfAborted();
+    const counters = await this.#backstores.counters();
+    return counters.map(({ volumeId, commands, readBytes, writtenBytes }) => {
+      const writes = writtenBytes === 0 ? 0 : Math.ceil((commands * writtenBytes) / (readBytes + writtenBytes));
+      return { volumeId, readBytes, writtenBytes, reads: readBytes === 0 ? 0 : commands - writes, writes };
+    });
+  }
+
+  async #end(accessId: string): Promise<void> {
+    await this.#locks.run([accessId], () => this.#endInTurn(accessId));
+  }
+
+  async #endInTurn(accessId: string): Promise<void> {
+    const volumeId = await this.#targets.volumeOf(accessId);
+    if (volumeId === null) return;
+    const lane = `fence ${this.#fences++ % fences}`;
+    await this.#locks.run([lane], () => this.#targets.fence(accessId));
+    if (volumeId !== '') await this.#locks.run([volumeId], () => this.#backstores.release(volumeId));
+    await this.#targets.remove(accessId);
+  }
+
+  async #forEachTarget(work: (accessId: string) => Promise<void>): Promise<void> {
+    const waiting = [...(await this.#targets.accessIds())];
+    const worker = async (): Promise<void> => {
+      for (let id = waiting.pop(); id !== undefined; id = waiting.pop()) await work(id);
+    };
+    await Promise.all(Array.from({ length: together }, worker));
+  }
+
+  async #loadModules({ signal }: PluginCall): Promise<void> {
+    const args = ['--all', 'target_core_mod', 'iscsi_target_mod'];
+    await this.#options.exec.run({ program: 'modprobe', args, deadline: modprobeDeadline, signal });
+    if ((await this.#tree.list('')).length > 0) return;
+    throw new ScoriaError('transport-failed', `LIO does not show itself at ${this.#tree.root}`, {
+      remedy: 'Mount configfs: mount -t configfs configfs /sys/kernel/config. Then start the service again.',
+    });
+  }
+}

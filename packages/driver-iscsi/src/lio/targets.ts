@@ -1,0 +1,218 @@
+import { join } from 'node:path';
+import { ScoriaError, type ExportRequest, type ExportStatus } from '@scoria/core';
+import { formatAddress, type ListenAddress } from '../protocol/listen-address.ts';
+import { targetName } from '../target/target-name.ts';
+import { refusedWith, type ConfigTree } from './configfs.ts';
+
+/** What all targets of a transport have in common. */
+export interface TargetOptions {
+  readonly iqnPrefix: string;
+  readonly portals: readonly ListenAddress[];
+  readonly queueDepth: number;
+  /** Seconds. */
+  readonly loginTimeout: number;
+}
+
+const fabric = 'iscsi';
+const unit = 'lun/lun_0';
+const uuid = /^[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}$/;
+/** RFC 7143, 4.2.7; also a name of a directory. */
+const initiatorName = /^(iqn\.|eui\.|naa\.)[A-Za-z0-9.:_-]{1,219}$/;
+/** The largest that LIO's parameters allow and initiators ask for, bytes. */
+const dataSegmentLength = 262_144;
+
+/**
+ * The iSCSI targets of one transport in LIO: one for each access, with one portal group and LUN 0. The alias of a target
+ * is the id of its volume: it is the first that is set and the last that goes, so that what a process left half-made
+ * tells which backstore belongs to it.
+ */
+export class Targets {
+  readonly #tree: ConfigTree;
+  readonly #options: TargetOptions;
+
+  constructor(tree: ConfigTree, options: TargetOptions) {
+    this.#tree = tree;
+    this.#options = options;
+  }
+
+  /** Ids of the accesses that have a target, whole or not. */
+  async accessIds(): Promise<readonly string[]> {
+    const names = await this.#tree.list(fabric);
+    const prefix = this.#name('');
+    return names.flatMap((name) => {
+      const id = name.slice(prefix.length);
+      return name.startsWith(prefix) && uuid.test(id) ? [id] : [];
+    });
+  }
+
+  /** The volume whose backstore a target may use; empty for a target that never had one, `null` where there is no target. */
+  async volumeOf(accessId: string): Promise<string | null> {
+    const group = this.#group(accessId);
+    const alias = await this.#tree.read(join(group, 'param/TargetAlias'));
+    if (alias === null) return (await this.#tree.list(join(group, '..'))).length > 0 ? '' : null;
+    return uuid.test(alias) ? alias : '';
+  }
+
+  /** Whether initiators can log in. */
+  async isEnabled(accessId: string): Promise<boolean> {
+    return (await this.#tree.read(join(this.#group(accessId), 'enable'))) === '1';
+  }
+
+  /** Whether the target is there and serves exactly this. */
+  async serves(request: ExportRequest): Promise<boolean> {
+    const group = this.#group(request.accessId);
+    if (!(await this.isEnabled(request.accessId))) return false;
+    const [volumeId, readOnly, initiators] = await Promise.all([
+      this.volumeOf(request.accessId),
+      this.#isReadOnly(group),
+      this.#tree.list(join(group, 'acls')),
+    ]);
+    const { initiator } = request;
+    return (
+      volumeId === request.volumeId &&
+      readOnly === request.readOnly &&
+      initiators.join() === (initiator ?? '') &&
+      (await this.#hasSecret(this.#credentials(group, initiator), request))
+    );
+  }
+
+  /** Makes an object for the target that nobody can log in to, and that tells its volume. */
+  async begin({ accessId, volumeId }: ExportRequest): Promise<void> {
+    const group = this.#group(accessId);
+    await this.#tree.make(fabric);
+    await this.#tree.make(join(group, '..'));
+    await this.#tree.make(group);
+    await this.#tree.write(join(group, 'param/TargetAlias'), volumeId);
+  }
+
+  /** Gives a begun target its logical unit, its secret and its portals, and lets initiators in. */
+  async complete(request: ExportRequest, backstore: string, signal: AbortSignal): Promise<void> {
+    const { accessId, readOnly, initiator } = request;
+    const group = this.#group(accessId);
+    const set = (attribute: string, value: string | number): Promise<void> =>
+      this.#tree.write(join(group, attribute), String(value));
+    await set('attrib/authentication', 1);
+    await set('attrib/generate_node_acls', initiator === undefined ? 1 : 0);
+    await set('attrib/demo_mode_write_protect', readOnly ? 1 : 0);
+    await set('attrib/demo_mode_discovery', initiator === undefined ? 1 : 0);
+    await set('attrib/default_cmdsn_depth', this.#options.queueDepth);
+    await set('attrib/login_timeout', this.#options.loginTimeout);
+    await set('param/AuthMethod', 'CHAP');
+    await set('param/MaxRecvDataSegmentLength', dataSegmentLength);
+    // A session whose connection is lost ends at once: at error recovery level 0 nothing of it can be taken up.
+    await set('param/DefaultTime2Retain', 0);
+    signal.throwIfAborted();
+    await this.#tree.make(join(group, unit));
+    await this.#tree.link(backstore, join(group, unit, 'backstore'));
+    if (initiator !== undefined) await this.#admit(group, initiator, readOnly);
+    await this.#setSecret(this.#credentials(group, initiator), request);
+    signal.throwIfAborted();
+    for (const portal of this.#options.portals) await this.#listen(group, portal);
+    signal.throwIfAborted();
+    await set('enable', 1);
+  }
+
+  /**
+   * Ends sessions and takes the logical unit away: when it settles no write can follow, because the kernel ends
+   * commands under way first. What remains of the target tells its volume. May wait for a slow disk.
+   */
+  async fence(accessId: string): Promise<void> {
+    const group = this.#group(accessId);
+    if (await this.isEnabled(accessId)) await this.#tree.write(join(group, 'enable'), '0');
+    for (const portal of await this.#tree.list(join(group, 'np'))) await this.#tree.remove(join(group, 'np', portal));
+    for (const name of await this.#tree.list(join(group, 'acls'))) {
+      const admitted = join(group, 'acls', name);
+      await this.#tree.unlink(join(admitted, 'lun_0/unit'));
+      await this.#tree.remove(join(admitted, 'lun_0'));
+      await this.#tree.remove(admitted);
+    }
+    await this.#tree.unlink(join(group, unit, 'backstore'));
+    await this.#tree.remove(join(group, unit));
+    const sessions = await this.#tree.read(join(group, 'dynamic_sessions'));
+    if (sessions) {
+      throw new ScoriaError('transport-failed', `LIO has not ended the sessions of access ${accessId}`, {
+        details: { sessions },
+      });
+    }
+  }
+
+  /** Removes what {@link fence} leaves. */
+  async remove(accessId: string): Promise<void> {
+    const group = this.#group(accessId);
+    await this.#tree.remove(group);
+    await this.#tree.remove(join(group, '..'));
+  }
+
+  /** One access, or `null` where there is no target that tells its volume. */
+  async status(accessId: string): Promise<ExportStatus | null> {
+    const group = this.#group(accessId);
+    const [volumeId, readOnly, dynamic, initiators] = await Promise.all([
+      this.volumeOf(accessId),
+      this.#isReadOnly(group),
+      this.#tree.read(join(group, 'dynamic_sessions')),
+      this.#tree.list(join(group, 'acls')),
+    ]);
+    if (!volumeId) return null;
+    const bound = await Promise.all(
+      initiators.map(async (name) => {
+        const info = await this.#tree.read(join(group, 'acls', name, 'info'));
+        return info?.startsWith('InitiatorName:') ? [name] : [];
+      }),
+    );
+    const sessions = [...(dynamic ?? '').split('\n').filter((name) => name !== ''), ...bound.flat()];
+    return { accessId, volumeId, readOnly, sessions };
+  }
+
+  #name(accessId: string): string {
+    return targetName(this.#options.iqnPrefix, accessId);
+  }
+
+  #group(accessId: string): string {
+    return join(fabric, this.#name(accessId), 'tpgt_1');
+  }
+
+  async #isReadOnly(group: string): Promise<boolean> {
+    return (await this.#tree.read(join(group, 'attrib/demo_mode_write_protect'))) === '1';
+  }
+
+  #credentials(group: string, initiator: string | undefined): string {
+    return initiator === undefined ? join(group, 'auth') : join(group, 'acls', initiator, 'auth');
+  }
+
+  async #setSecret(credentials: string, { accessId, secret }: ExportRequest): Promise<void> {
+    await this.#tree.write(join(credentials, 'userid'), accessId);
+    await this.#tree.write(join(credentials, 'password'), secret);
+  }
+
+  async #hasSecret(credentials: string, { accessId, secret }: ExportRequest): Promise<boolean> {
+    const [user, password] = await Promise.all(['userid', 'password'].map((name) => this.#tree.read(join(credentials, name))));
+    return user === accessId && password === secret;
+  }
+
+  /** Lets one initiator name in, and no other. */
+  async #admit(group: string, name: string, readOnly: boolean): Promise<void> {
+    if (!initiatorName.test(name)) {
+      throw new ScoriaError('invalid-input', `'${name.slice(0, 223)}' is no iSCSI name of an initiator`);
+    }
+    const admitted = join(group, 'acls', name);
+    await this.#tree.make(admitted);
+    await this.#tree.make(join(admitted, 'lun_0'));
+    await this.#tree.link(join(group, unit), join(admitted, 'lun_0/unit'));
+    await this.#tree.write(join(admitted, 'lun_0/write_protect'), readOnly ? '1' : '0');
+  }
+
+  async #listen(group: string, portal: ListenAddress): Promise<void> {
+    const address = formatAddress(portal);
+    try {
+      await this.#tree.make(join(group, 'np', address));
+    } catch (error) {
+      if (refusedWith(error, 'EADDRINUSE')) {
+        throw new ScoriaError('address-in-use', `Something else than LIO listens on ${address}`, { cause: error });
+      }
+      if (refusedWith(error, 'EADDRNOTAVAIL')) {
+        throw new ScoriaError('invalid-configuration', `${address} is no address of this host`, { cause: error });
+      }
+      throw error;
+    }
+  }
+}
