@@ -57,8 +57,18 @@ export default defineConfig({
       {
         ...shared,
         test: {
+          name: 'launcher',
+          include: ['test/lab/launcher.test.ts'],
+          globalSetup: ['test/node-version.ts'],
+          testTimeout: 120_000,
+        },
+      },
+      {
+        ...shared,
+        test: {
           name: 'lab',
           include: ['test/lab/**/*.test.ts'],
+          exclude: ['test/lab/launcher.test.ts'],
           globalSetup: ['test/node-version.ts', 'test/lab/in-guest.ts'],
           testTimeout: 120_000,
           hookTimeout: 120_000,

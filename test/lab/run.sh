@@ -58,6 +58,9 @@ fi
 export PATH="$PWD/node_modules/.bin:$PATH"
 npm run --silent build:js
 
+# The launcher's own tests run where it does. Whoever names suites wants those alone.
+[ "$#" -gt 0 ] || node node_modules/vitest/vitest.mjs run --project launcher
+
 share=()
 [ -z "${TEST_REPORTS:-}" ] || share=(--share "$TEST_REPORTS")
 node test/lab/main.ts "${share[@]}" -- node node_modules/vitest/vitest.mjs run --project lab "$@"
