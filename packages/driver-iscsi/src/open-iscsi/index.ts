@@ -1,0 +1,1 @@
+export { OpenIscsiInitiator, type OpenIscsiInitiatorOptions } from './open-iscsi-initiator.ts';

@@ -1,0 +1,177 @@
+import { mkdtemp, open, readdir, readFile, rm, truncate, writeFile } from 'node:fs/promises';
+import { join } from 'node:path';
+import {
+  ScoriaError,
+  silentLog,
+  systemClock,
+  SystemExec,
+  openPathDevice,
+  systemRandom,
+  type Command,
+  type ConnectionInfo,
+  type Exec,
+  type ExportRequest,
+  type PluginCall,
+} from '@scoria/core';
+import { IscsiTransport, iscsiConfiguration } from '@scoria/driver-iscsi';
+import { OpenIscsiInitiator } from '@scoria/driver-iscsi/open-iscsi';
+import { afterAll, afterEach, beforeAll, expect, test } from 'vitest';
+import { until } from '../system/polling.ts';
+import { run } from '../system/programs.ts';
+import { startIscsid, type Iscsid } from './fixtures/open-iscsi.ts';
+
+// The kernel's initiator as an Initiator, with the embedded target at two portals, of IPv4 and IPv6.
+
+const MiB = 1024 * 1024;
+const call: PluginCall = { signal: new AbortController().signal, fence: 1, progress: () => {} };
+const portals = ['127.0.0.1:3270', '[::1]:3271'];
+let iscsid: Iscsid;
+let directory: string;
+let transport: IscsiTransport;
+
+/** What was run. */
+const commands: Command[] = [];
+const system = new SystemExec({ clock: systemClock, log: silentLog });
+const exec: Exec = {
+  run: (command) => {
+    commands.push(command);
+    return system.run(command);
+  },
+  lines: (command) => system.lines(command),
+};
+const initiator = (multipath = false) => new OpenIscsiInitiator({ exec, clock: systemClock, log: silentLog, multipath });
+
+const failure = (work: Promise<unknown>): Promise<ScoriaError | null> =>
+  work.then(
+    () => null,
+    (error: unknown) => ScoriaError.from(error),
+  );
+
+/** Publishes a new volume of 64 MiB. */
+async function publish(changes: Partial<ExportRequest> = {}): Promise<{ info: ConnectionInfo; request: ExportRequest }> {
+  const volumeId = systemRandom.uuid();
+  const path = join(directory, volumeId);
+  const file = await open(path, 'wx', 0o600);
+  await file.truncate(64 * MiB);
+  await file.close();
+  const request: ExportRequest = {
+    ...{ accessId: systemRandom.uuid(), volumeId, device: { kind: 'path', path, blockSize: 512 }, readOnly: false },
+    ...{ secret: Buffer.from(systemRandom.bytes(8)).toString('hex') },
+    ...changes,
+  };
+  await transport.export(request, call);
+  return { info: transport.connectionInfo(request), request };
+}
+
+const changed = (info: ConnectionInfo, data: Record<string, unknown>): ConnectionInfo => ({
+  ...info,
+  data: { ...info.data, ...data },
+});
+const disks = async () => (await readdir('/sys/block')).filter((name) => name.startsWith('sd'));
+const sessions = () => readdir('/sys/class/iscsi_session').catch(() => []);
+
+beforeAll(async () => {
+  iscsid = await startIscsid();
+  directory = await mkdtemp('/tmp/open-iscsi-');
+  transport = new IscsiTransport({
+    name: 'lab',
+    config: iscsiConfiguration.parse({ listen: portals, inProcess: true }),
+    baseDirectory: directory,
+    ...{ clock: systemClock, random: systemRandom, log: silentLog },
+    openers: { path: (locator, options) => openPathDevice(locator, { ...options, io: 'pool' }) },
+  });
+  await transport.start(call);
+});
+afterEach(async () => {
+  expect(await sessions()).toEqual([]);
+  expect(await disks()).toEqual([]);
+  expect(await initiator().targets('iqn.')).toEqual([]);
+});
+afterAll(async () => {
+  await iscsid[Symbol.asyncDispose]();
+  await transport.stop();
+  await rm(directory, { recursive: true });
+});
+
+test('the connector tells the name of this host', async () => {
+  expect(await initiator().connector()).toMatchObject({ initiator: iscsid.initiator, multipath: false });
+});
+
+test('a volume becomes a disk with its content and serial number, grows with it, and is gone after disconnect', async () => {
+  const { info, request } = await publish();
+  const host = initiator();
+  const device = await host.connect(info, { readOnly: false }, call);
+  expect(device).toMatchObject({ size: 64 * MiB, blockSize: 512, serial: request.volumeId, readOnly: false });
+  expect(device.path).toMatch(/^\/dev\/sd/);
+  const data = Buffer.alloc(MiB, 7);
+  await device.write(data, 3 * MiB);
+  await device.flush();
+  const written = await readFile(request.device.path);
+  expect(written.subarray(3 * MiB, 4 * MiB).equals(data)).toBe(true);
+  await truncate(request.device.path, 96 * MiB);
+  await transport.resize(request.volumeId, call);
+  expect(await device.refreshSize()).toBe(96 * MiB);
+  const again = await host.connect(info, { readOnly: true }, call);
+  expect(await sessions()).toHaveLength(1);
+  await again.close();
+  await host.disconnect(info, call);
+  await expect(device.read(Buffer.alloc(512), 0)).rejects.toMatchObject({ code: 'device-gone' });
+  await host.disconnect(info, call);
+});
+
+test('secrets are in no argument of a program', async () => {
+  const { info, request } = await publish();
+  const host = initiator();
+  await host.connect(info, { readOnly: true }, call);
+  await host.disconnect(info, call);
+  expect(commands.length).toBeGreaterThan(0);
+  expect(JSON.stringify(commands)).not.toContain(request.secret);
+});
+
+test('another volume under the target is not handed out', async () => {
+  const { info } = await publish();
+  const failed = await failure(initiator().connect(changed(info, { volume_id: systemRandom.uuid() }), { readOnly: true }, call));
+  expect(failed?.code).toBe('device-gone');
+});
+
+test('a wrong secret is not permitted, and a target that is not there cannot be reached', async () => {
+  const { info } = await publish();
+  const wrong = await failure(
+    initiator().connect(changed(info, { auth_password: 'another-secret-7' }), { readOnly: true }, call),
+  );
+  expect(wrong?.code).toBe('not-permitted');
+  const gone = changed(info, { target_iqn: `${String(info.data['target_iqn'])}-gone`, target_iqns: undefined });
+  expect((await failure(initiator().connect(gone, { readOnly: true }, call)))?.code).toBe('transport-failed');
+});
+
+test('what a process left behind is found by the next one and ended', async () => {
+  const { info } = await publish();
+  const device = await initiator().connect(info, { readOnly: false }, call);
+  await device.write(Buffer.alloc(4096, 1), 0);
+  await device.close();
+  const next = initiator();
+  expect(await next.targets('iqn.2026-11.org.scoria:')).toEqual([info.data['target_iqn']]);
+  await next.disconnect(info, call);
+});
+
+test('with several portals I/O goes on when a path fails, and the path is taken back', async () => {
+  const { info, request } = await publish();
+  const host = initiator(true);
+  const device = await host.connect(info, { readOnly: false }, call);
+  expect(device).toMatchObject({ path: `/dev/mapper/scoria-${request.volumeId}`, serial: request.volumeId });
+  const both = await disks();
+  expect(both).toHaveLength(2);
+  await writeFile(`/sys/block/${both[0]}/device/state`, 'offline\n');
+  const data = Buffer.alloc(MiB, 9);
+  for (let at = 0; at < 8; at++) await device.write(data, at * MiB);
+  await device.flush();
+  expect((await readFile(request.device.path)).subarray(7 * MiB, 8 * MiB).equals(data)).toBe(true);
+  const status = async () => (await run('dmsetup', ['status', `scoria-${request.volumeId}`], { must: true })).stdout;
+  expect(await status()).toMatch(/ F /);
+  await writeFile(`/sys/block/${both[0]}/device/state`, 'running\n');
+  await until('the path to be taken back', async () => (/ F /.test(await status()) ? undefined : true), 30_000);
+  await truncate(request.device.path, 96 * MiB);
+  await transport.resize(request.volumeId, call);
+  expect(await device.refreshSize()).toBe(96 * MiB);
+  await host.disconnect(info, call);
+});
