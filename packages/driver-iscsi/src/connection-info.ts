@@ -32,7 +32,6 @@ export function iscsiConnectionInfo({ iqnPrefix, portals, lun, chap }: Published
       volume_id: request.volumeId,
       ...proof,
       encrypted: false,
-      qos_specs: null,
       access_mode: request.readOnly ? 'ro' : 'rw',
       discard: true,
     },

@@ -1,5 +1,5 @@
 import { constants } from 'node:fs';
-import { mkdir, readdir, readFile, readlink, rmdir, symlink, unlink, writeFile } from 'node:fs/promises';
+import { mkdir, readdir, readFile, rmdir, symlink, unlink, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { ScoriaError } from '@scoria/core';
 
@@ -19,8 +19,6 @@ export interface ConfigTree {
   link(object: string, path: string): Promise<boolean>;
   /** Removes a link. `false` when there was none. */
   unlink(path: string): Promise<boolean>;
-  /** What a link points to, or `null` when there is none. */
-  target(path: string): Promise<string | null>;
   /** Value of an attribute without the blanks around it, or `null` when its object is not there. */
   read(path: string): Promise<string | null>;
   /** Sets an attribute. The value is in no error. */
@@ -57,12 +55,6 @@ export class Configfs implements ConfigTree {
 
   unlink(path: string): Promise<boolean> {
     return this.#attempt('unlink', path, ['ENOENT'], (full) => unlink(full));
-  }
-
-  async target(path: string): Promise<string | null> {
-    let found: string | null = null;
-    await this.#attempt('read', path, ['ENOENT'], async (full) => void (found = await readlink(full)));
-    return found;
   }
 
   async read(path: string): Promise<string | null> {

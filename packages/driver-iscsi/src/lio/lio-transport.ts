@@ -86,9 +86,11 @@ export class LioTransport implements Transport {
     await this.#locks.run([accessId], async () => {
       signal.throwIfAborted();
       if (await this.#targets.serves(admitted)) return;
-      if ((await this.#targets.volumeOf(accessId)) !== null) await this.#endInTurn(accessId);
       try {
-        await this.#targets.begin(admitted);
+        if (!(await this.#targets.begin(admitted))) {
+          await this.#endInTurn(accessId);
+          await this.#targets.begin(admitted);
+        }
         await this.#locks.run([volumeId], async () => {
           signal.throwIfAborted();
           await this.#targets.complete(admitted, await this.#backstores.provide(volumeId, device), signal);
@@ -143,10 +145,9 @@ export class LioTransport implements Transport {
 
   async #endInTurn(accessId: string): Promise<void> {
     const volumeId = await this.#targets.volumeOf(accessId);
-    if (volumeId === null) return;
     const lane = `fence ${this.#fences++ % fences}`;
     await this.#locks.run([lane], () => this.#targets.fence(accessId));
-    if (volumeId !== '') await this.#locks.run([volumeId], () => this.#backstores.release(volumeId));
+    if (volumeId !== null) await this.#locks.run([volumeId], () => this.#backstores.release(volumeId));
     await this.#targets.remove(accessId);
   }
 

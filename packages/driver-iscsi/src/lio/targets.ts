@@ -45,12 +45,10 @@ export class Targets {
     });
   }
 
-  /** The volume whose backstore a target may use; empty for a target that never had one, `null` where there is no target. */
+  /** The volume whose backstore a target may use; `null` for a target that never had one, and where there is none. */
   async volumeOf(accessId: string): Promise<string | null> {
-    const group = this.#group(accessId);
-    const alias = await this.#tree.read(join(group, 'param/TargetAlias'));
-    if (alias === null) return (await this.#tree.list(join(group, '..'))).length > 0 ? '' : null;
-    return uuid.test(alias) ? alias : '';
+    const alias = await this.#tree.read(join(this.#group(accessId), 'param/TargetAlias'));
+    return alias !== null && uuid.test(alias) ? alias : null;
   }
 
   /** Whether initiators can log in. */
@@ -76,13 +74,13 @@ export class Targets {
     );
   }
 
-  /** Makes an object for the target that nobody can log in to, and that tells its volume. */
-  async begin({ accessId, volumeId }: ExportRequest): Promise<void> {
+  /** Makes a target that nobody can log in to, and that tells its volume. `false` when there is something of it already. */
+  async begin({ accessId, volumeId }: ExportRequest): Promise<boolean> {
     const group = this.#group(accessId);
-    await this.#tree.make(fabric);
-    await this.#tree.make(join(group, '..'));
+    if (!(await this.#tree.make(join(group, '..')))) return false;
     await this.#tree.make(group);
     await this.#tree.write(join(group, 'param/TargetAlias'), volumeId);
+    return true;
   }
 
   /** Gives a begun target its logical unit, its secret and its portals, and lets initiators in. */
@@ -152,7 +150,7 @@ export class Targets {
       this.#tree.read(join(group, 'dynamic_sessions')),
       this.#tree.list(join(group, 'acls')),
     ]);
-    if (!volumeId) return null;
+    if (volumeId === null) return null;
     const bound = await Promise.all(
       initiators.map(async (name) => {
         const info = await this.#tree.read(join(group, 'acls', name, 'info'));

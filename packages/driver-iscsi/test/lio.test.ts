@@ -1,0 +1,361 @@
+import { rm, truncate } from 'node:fs/promises';
+import { fileVolumes, RecordingLog, transportConformance, type TestVolumes } from '@scoria/conformance';
+import { noExec, systemRandom, type Exec, type ExportRequest, type PluginCall } from '@scoria/core';
+import { afterEach, beforeEach, describe, expect, test } from 'vitest';
+import { lioConfiguration } from '../src/lio/configuration.ts';
+import { LioTransport } from '../src/lio/lio-transport.ts';
+import { FakeLio } from './fake-lio.ts';
+
+const call: PluginCall = { signal: new AbortController().signal, fence: 1, progress: () => {} };
+const MiB = 1024 * 1024;
+
+function transportOn(tree: FakeLio, config: unknown = {}, exec: Exec = noExec): LioTransport {
+  return new LioTransport({ config: lioConfiguration.parse(config), tree, log: new RecordingLog(), exec });
+}
+
+transportConformance({
+  describe,
+  test,
+  create: async () => {
+    const [tree, log] = [new FakeLio(), new RecordingLog()];
+    const make = () => new LioTransport({ config: lioConfiguration.parse({}), tree, log, exec: noExec });
+    return { transport: make(), restart: async () => make(), volumes: await fileVolumes(), log, cleanup: async () => {} };
+  },
+});
+
+let volumes: TestVolumes;
+beforeEach(async () => {
+  volumes = await fileVolumes();
+});
+afterEach(() => volumes.remove());
+
+async function requestOf(more: Partial<ExportRequest> = {}): Promise<ExportRequest> {
+  return {
+    accessId: systemRandom.uuid(),
+    volumeId: systemRandom.uuid(),
+    device: more.device ?? (await volumes.create(MiB)),
+    readOnly: false,
+    secret: 'a-secret-of-16-b',
+    ...more,
+  };
+}
+
+/** A started transport on a tree, and what the tree looks like without exports. */
+async function started(config: unknown = {}) {
+  const tree = new FakeLio();
+  const transport = transportOn(tree, config);
+  await transport.start(call);
+  return { tree, transport };
+}
+
+test('an access is a target with one portal group that wants the secret of the access', async () => {
+  const { tree, transport } = await started();
+  const request = await requestOf();
+  await transport.export(request, call);
+  const target = `iscsi/iqn.2026-11.org.scoria:${request.accessId}/tpgt_1`;
+  expect(tree.attributes.get(`${target}/enable`)).toBe('1');
+  expect(tree.attributes.get(`${target}/attrib/authentication`)).toBe('1');
+  expect(tree.attributes.get(`${target}/auth/userid`)).toBe(request.accessId);
+  expect(tree.attributes.get(`${target}/auth/password`)).toBe(request.secret);
+  expect(tree.attributes.get(`${target}/attrib/demo_mode_write_protect`)).toBe('0');
+  expect(tree.value('vpd_unit_serial')).toBe(request.volumeId);
+  expect(tree.value('control')).toBe(`fd_dev_name=${request.device.path},fd_dev_size=${MiB}`);
+  expect(tree.value('emulate_3pc')).toBe('0');
+});
+
+test('all accesses of a volume share one backstore, which the last one frees', async () => {
+  const { tree, transport } = await started();
+  const first = await requestOf();
+  const second = { ...first, accessId: systemRandom.uuid(), readOnly: true };
+  await transport.export(first, call);
+  await transport.export(second, call);
+  expect(new Set(tree.links.values()).size).toBe(1);
+  expect(tree.attributes.get(`iscsi/iqn.2026-11.org.scoria:${second.accessId}/tpgt_1/attrib/demo_mode_write_protect`)).toBe('1');
+  await transport.unexport(first.accessId, call);
+  expect(tree.value('vpd_unit_serial')).toBe(first.volumeId);
+  await transport.unexport(second.accessId, call);
+  expect(tree.value('vpd_unit_serial')).toBeUndefined();
+});
+
+test('a volume is not exported through two devices', async () => {
+  const { tree, transport } = await started();
+  const first = await requestOf();
+  await transport.export(first, call);
+  const other = await requestOf({ volumeId: first.volumeId });
+  await expect(transport.export(other, call)).rejects.toMatchObject({ code: 'transport-failed' });
+  expect((await transport.list(call)).map(({ accessId }) => accessId)).toEqual([first.accessId]);
+  expect(tree.value('udev_path')).toBe(first.device.path);
+});
+
+test('an access that is bound to an initiator lets only that name in', async () => {
+  const { tree, transport } = await started({ bindInitiator: true });
+  const initiator = 'iqn.1993-08.org.debian:01:abc';
+  const request = await requestOf({ initiator, readOnly: true });
+  await transport.export(request, call);
+  const group = `iscsi/iqn.2026-11.org.scoria:${request.accessId}/tpgt_1`;
+  expect(tree.attributes.get(`${group}/attrib/generate_node_acls`)).toBe('0');
+  expect(tree.attributes.get(`${group}/acls/${initiator}/auth/password`)).toBe(request.secret);
+  expect(tree.attributes.get(`${group}/acls/${initiator}/lun_0/write_protect`)).toBe('1');
+  tree.attributes.set(`${group}/acls/${initiator}/info`, `InitiatorName: ${initiator}\nInitiatorAlias: host`);
+  const before = tree.changes;
+  await transport.export(request, call);
+  expect(tree.changes, 'a repeat leaves the session alone').toBe(before);
+  expect(await transport.list(call)).toEqual([
+    { accessId: request.accessId, volumeId: request.volumeId, readOnly: true, sessions: [initiator] },
+  ]);
+  await transport.unexport(request.accessId, call);
+  expect(await transport.list(call)).toEqual([]);
+});
+
+test.each(['../../../core', 'iqn.2026-11.org/../../x', 'host', ''])(
+  '%j is no initiator to bind an access to',
+  async (initiator) => {
+    const { tree, transport } = await started({ bindInitiator: true });
+    const before = tree.shape;
+    await expect(transport.export(await requestOf({ initiator }), call)).rejects.toMatchObject({ code: 'invalid-input' });
+    expect(tree.shape.filter((path) => !before.includes(path))).toEqual([expect.stringMatching(/^core\/fileio_\d+$/)]);
+  },
+);
+
+test('sessions are told by the names of their initiators', async () => {
+  const { tree, transport } = await started();
+  const request = await requestOf();
+  await transport.export(request, call);
+  tree.attributes.set(`iscsi/iqn.2026-11.org.scoria:${request.accessId}/tpgt_1/dynamic_sessions`, 'iqn.a:1\niqn.b:2\n');
+  expect((await transport.list(call))[0]?.sessions).toEqual(['iqn.a:1', 'iqn.b:2']);
+});
+
+test('all portals are listened on', async () => {
+  const listen = ['192.0.2.1:3260', '[2001:db8::1]:3260'];
+  const { tree, transport } = await started({ listen });
+  const request = await requestOf();
+  await transport.export(request, call);
+  expect(await tree.list(`iscsi/iqn.2026-11.org.scoria:${request.accessId}/tpgt_1/np`)).toEqual(listen);
+  expect(transport.connectionInfo(request).data).toMatchObject({ target_portals: listen, target_luns: [0, 0] });
+});
+
+test('an address that another program has is told, and the export leaves nothing', async () => {
+  const { tree, transport } = await started();
+  tree.taken.add('127.0.0.1:3260');
+  await expect(transport.export(await requestOf(), call)).rejects.toMatchObject({ code: 'address-in-use' });
+  expect(await transport.list(call)).toEqual([]);
+  expect(await tree.list('iscsi')).toEqual([]);
+});
+
+test('an error does not tell the secret that the kernel refused', async () => {
+  const { tree, transport } = await started();
+  tree.refuses.set('password', 'EINVAL');
+  const request = await requestOf();
+  const error: unknown = await transport.export(request, call).catch((thrown: unknown) => thrown);
+  expect(error).toMatchObject({ code: 'transport-failed' });
+  expect(JSON.stringify(error) + String(error)).not.toContain(request.secret);
+});
+
+test('a device that cannot discard is exported without UNMAP', async () => {
+  const { tree, transport } = await started();
+  tree.refuses.set('emulate_tpu', 'ENOSYS');
+  await transport.export(await requestOf(), call);
+  expect(tree.value('emulate_tpws')).toBe('');
+  expect(tree.value('tpgt_1/enable')).toBe('1');
+});
+
+test('a device that something else uses is told', async () => {
+  const { tree, transport } = await started();
+  tree.refuses.set('enable', 'EBUSY');
+  await expect(transport.export(await requestOf(), call)).rejects.toMatchObject({ code: 'backend-busy' });
+  expect(await tree.list('iscsi')).toEqual([]);
+});
+
+test('the kernel is told the new size of a file', async () => {
+  const { tree, transport } = await started();
+  const request = await requestOf();
+  await transport.export(request, call);
+  await truncate(request.device.path, 3 * MiB + 100);
+  await transport.resize(request.volumeId, call);
+  expect(tree.value('control')).toBe(`fd_dev_size=${3 * MiB}`);
+  await rm(request.device.path);
+  await expect(transport.resize(request.volumeId, call)).rejects.toMatchObject({ code: 'device-gone' });
+});
+
+test("what is not this transport's stays as it is", async () => {
+  const tree = new FakeLio();
+  await tree.make('iscsi');
+  for (const name of ['iscsi/iqn.2003-01.org.linux-iscsi:x', 'iscsi/iqn.2026-11.org.scoria:by-hand', 'core/fileio_0']) {
+    await tree.make(name);
+  }
+  await tree.make('core/fileio_0/disk');
+  await tree.make('iscsi/iqn.2003-01.org.linux-iscsi:x/tpgt_1');
+  const other = transportOn(tree, { iqnPrefix: 'iqn.2026-11.org.example' });
+  await other.start(call);
+  const request = await requestOf();
+  await other.export(request, call);
+  const before = tree.shape;
+
+  const transport = transportOn(tree);
+  await transport.start(call);
+  await transport.export(request, call);
+  expect(await transport.list(call)).toHaveLength(1);
+  await transport.stop();
+  expect(tree.shape).toEqual(before);
+});
+
+test('exports survive the process and are found by the next', async () => {
+  const { tree, transport } = await started();
+  const request = await requestOf();
+  await transport.export(request, call);
+  const before = tree.shape;
+  const next = transportOn(tree);
+  await next.start(call);
+  expect(await next.list(call)).toHaveLength(1);
+  await next.export(request, call);
+  expect(tree.shape).toEqual(before);
+});
+
+test('counters are told by volume', async () => {
+  const { tree, transport } = await started();
+  const request = await requestOf();
+  await transport.export(request, call);
+  for (const [name, value] of Object.entries({ num_cmds: '50', read_mbytes: '3', write_mbytes: '1' })) {
+    const path = [...tree.attributes.keys()].find((key) => key.endsWith(`scsi_lu/${name}`));
+    tree.attributes.set(path ?? '', value);
+  }
+  expect(await transport.stats(call)).toEqual([
+    { volumeId: request.volumeId, readBytes: 3 * MiB, writtenBytes: MiB, reads: 37, writes: 13 },
+  ]);
+});
+
+describe('a process that is killed', () => {
+  /** Kills a verb before each of its changes in turn, and hands what is left to `check`. */
+  async function killedAnywhere(
+    prepare: (transport: LioTransport, request: ExportRequest) => Promise<void>,
+    verb: (transport: LioTransport, request: ExportRequest) => Promise<void>,
+    check: (next: LioTransport, request: ExportRequest, tree: FakeLio) => Promise<void>,
+    config: unknown = {},
+  ): Promise<void> {
+    for (let step = 1, killed = true; killed; step++) {
+      const { tree, transport } = await started(config);
+      const request = await requestOf({ initiator: 'iqn.1993-08.org.debian:01:abc' });
+      await prepare(transport, request);
+      tree.dieAt = tree.changes + step;
+      killed = await verb(transport, request).then(
+        () => false,
+        () => true,
+      );
+      tree.dieAt = Infinity;
+      await check(transportOn(tree, config), request, tree);
+      expect(step).toBeLessThan(100);
+    }
+  }
+  const nothing = async (): Promise<void> => {};
+  const publish = (transport: LioTransport, request: ExportRequest): Promise<void> => transport.export(request, call);
+  const end = (transport: LioTransport, { accessId }: ExportRequest): Promise<void> => transport.unexport(accessId, call);
+  const expectNothing = async (tree: FakeLio): Promise<void> => {
+    expect(await tree.list('iscsi')).toEqual([]);
+    expect(tree.shape.filter((path) => path.includes('scoria-'))).toEqual([]);
+  };
+
+  for (const bindInitiator of [false, true]) {
+    const config = { bindInitiator };
+    const bound = bindInitiator ? 'bound ' : '';
+    test(`at any step of a ${bound}export leaves what the same export completes`, async () => {
+      await killedAnywhere(
+        nothing,
+        publish,
+        async (next, request, tree) => {
+          await next.start(call);
+          await next.export(request, call);
+          expect(await next.list(call)).toMatchObject([{ accessId: request.accessId, volumeId: request.volumeId }]);
+          expect(tree.value('tpgt_1/enable')).toBe('1');
+          await next.unexport(request.accessId, call);
+          await expectNothing(tree);
+        },
+        config,
+      );
+    });
+
+    test(`at any step of a ${bound}export leaves what unexport removes, also without a start`, async () => {
+      await killedAnywhere(
+        nothing,
+        publish,
+        async (next, request, tree) => {
+          await next.unexport(request.accessId, call);
+          await expectNothing(tree);
+        },
+        config,
+      );
+    });
+
+    test(`at any step of a ${bound}unexport leaves what the same unexport removes`, async () => {
+      await killedAnywhere(
+        publish,
+        end,
+        async (next, request, tree) => {
+          await next.unexport(request.accessId, call);
+          await expectNothing(tree);
+        },
+        config,
+      );
+    });
+
+    test(`at any step of a ${bound}unexport leaves nothing half-made after the next start`, async () => {
+      await killedAnywhere(
+        publish,
+        end,
+        async (next, request, tree) => {
+          await next.start(call);
+          const listed = await next.list(call);
+          if (listed.length === 0) return expectNothing(tree);
+          expect(tree.value('tpgt_1/enable')).toBe('1');
+          await next.export(request, call);
+          expect(await next.list(call)).toEqual(listed);
+        },
+        config,
+      );
+    });
+  }
+});
+
+describe('a kernel without LIO', () => {
+  const commands: string[][] = [];
+  const execThat = (load: () => void): Exec => ({
+    ...noExec,
+    run: async ({ program, args }) => {
+      commands.push([program, ...args]);
+      load();
+      return { exitCode: 0, stdout: '', stderr: '' };
+    },
+  });
+
+  test('gets its modules loaded at the start', async () => {
+    const tree = new FakeLio();
+    tree.folders.clear();
+    const exec = execThat(() => ['', 'core'].forEach((path) => tree.folders.add(path)));
+    await transportOn(tree, {}, exec).start(call);
+    expect(commands.splice(0)).toEqual([['modprobe', '--all', 'target_core_mod', 'iscsi_target_mod']]);
+  });
+
+  test('is told, with what to do', async () => {
+    const tree = new FakeLio();
+    tree.folders.clear();
+    await expect(
+      transportOn(
+        tree,
+        {},
+        execThat(() => {}),
+      ).start(call),
+    ).rejects.toMatchObject({
+      code: 'transport-failed',
+      remedy: expect.stringContaining('mount -t configfs'),
+    });
+  });
+});
+
+test.each([
+  { listen: ['localhost:3260'] },
+  { listen: ['127.0.0.1:0'] },
+  { listen: ['0.0.0.0:3260'] },
+  { queueDepth: 0 },
+  { inProcess: true },
+])('the configuration %j is refused', (config) => {
+  expect(lioConfiguration.safeParse(config).success).toBe(false);
+});
