@@ -27,7 +27,8 @@ export class ManualClock implements Clock {
   advance(ms: number): void {
     const end = this.#time + ms;
     for (;;) {
-      const next = [...this.#timers].filter(({ due }) => due <= end).toSorted((a, b) => a.due - b.due)[0];
+      let next: { readonly due: number; readonly fn: () => void } | undefined;
+      for (const timer of this.#timers) if (timer.due <= end && timer.due < (next?.due ?? Infinity)) next = timer;
       if (next === undefined) break;
       this.#timers.delete(next);
       this.#time = next.due;

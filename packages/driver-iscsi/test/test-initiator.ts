@@ -113,6 +113,11 @@ export class TestInitiator {
     this.#socket.destroy();
   }
 
+  /** Reads nothing any more. */
+  stopReading(): void {
+    this.#socket.pause();
+  }
+
   /** Sends bytes as they are. */
   send(bytes: Buffer): void {
     this.#socket.write(bytes);

@@ -2,7 +2,7 @@ import { setImmediate } from 'node:timers';
 import type { Socket } from 'node:net';
 import { ScoriaError, type Clock, type Log, type Random } from '@scoria/core/device';
 import { formatAddress } from './listen-address.ts';
-import { LoginNegotiator, loginStatus, type LoginAnswer, type LoginPolicy, type LoginResult } from './login.ts';
+import { isProved, LoginNegotiator, loginStatus, type LoginAnswer, type LoginPolicy, type LoginResult } from './login.ts';
 import { loginMaxRecvDataSegmentLength, targetMaxRecvDataSegmentLength } from './negotiation.ts';
 import { joinData, makeHeader, nextSequence, opcodeOf, paddingOf, requestOpcode, responseOpcode, taskTagOf } from './pdu.ts';
 import { PduDecoder, PduFormatError } from './pdu-decoder.ts';
@@ -27,6 +27,8 @@ const loginDeadline = 15_000;
 /** Silence after which the initiator is pinged; after twice that it is taken for gone. ms. */
 const pingInterval = 15_000;
 const silenceLimit = 45_000;
+/** Life of a discovery session without authentication, ms. */
+const unprovedLife = 60_000;
 /** Bytes waiting to be sent above which nothing more is read. */
 const maxUnsent = 8_388_608;
 
@@ -55,6 +57,8 @@ export class Connection {
   #unsent = 0;
   #ended = false;
   #heard: number;
+  /** When the session ends whatever the initiator does, ms. */
+  #end = Number.POSITIVE_INFINITY;
   #timer: Disposable;
   readonly #closed = Promise.withResolvers<void>();
 
@@ -199,6 +203,7 @@ export class Connection {
         this.#decoder.maxDataLength = targetMaxRecvDataSegmentLength;
         const { headerDigest, dataDigest } = session.parameters;
         this.#decoder.digests = { header: headerDigest, data: dataDigest };
+        if (!isProved(answer.result)) this.#end = this.#context.clock.monotonic() + unprovedLife;
         this.#timer[Symbol.dispose]();
         this.#timer = this.#context.clock.timer(pingInterval, () => this.#ping());
         this.#context.log.info(
@@ -227,7 +232,9 @@ export class Connection {
   }
 
   #ping(): void {
-    const silence = this.#context.clock.monotonic() - this.#heard;
+    const now = this.#context.clock.monotonic();
+    if (now >= this.#end) return this.fail('a discovery session without authentication lasted too long');
+    const silence = now - this.#heard;
     if (silence >= silenceLimit) return this.fail('the initiator does not answer');
     if (silence >= pingInterval) this.#session?.ping();
     this.#timer = this.#context.clock.timer(pingInterval, () => this.#ping());

@@ -48,6 +48,9 @@ export interface LoginResult {
   readonly parameters: SessionParameters;
 }
 
+/** Whether a login tells who it is, and does more than to ask whether anybody is here. */
+export const isProved = ({ target, chapName }: LoginResult): boolean => target !== null || chapName !== null;
+
 /** How initiators are let in. */
 export interface LoginPolicy {
   /**

@@ -8,7 +8,7 @@ import type { ChapSecret } from './chap.ts';
 import { Connection } from './connection.ts';
 import { DataBudget } from './data-budget.ts';
 import { formatAddress, type ListenAddress } from './listen-address.ts';
-import { portalGroupTag, sameName, type LoginPolicy, type LoginResult } from './login.ts';
+import { isProved, portalGroupTag, sameName, type LoginPolicy, type LoginResult } from './login.ts';
 import { bhsLength } from './pdu.ts';
 import { Session, type SessionLimits } from './session.ts';
 import type { Target, TargetRegistry } from './target-registry.ts';
@@ -28,7 +28,10 @@ export interface PortalOptions {
 }
 
 const limits: SessionLimits = { window: 128, immediate: 16, memory: 33_554_432, maxTaskCost: maxTransferLength };
-const maxConnections = 1024;
+/** Connections of initiators that have proved who they are. */
+const maxProved = 8192;
+/** Connections in login, and discovery sessions without authentication. */
+const maxUnproved = 1024;
 const maxSessionsPerTarget = 16;
 /** Bytes of data of commands under way, over all sessions. */
 const maxDataUnderWay = 134_217_728;
@@ -44,6 +47,9 @@ export class Portal {
   readonly #options: PortalOptions;
   readonly #servers: Server[] = [];
   readonly #connections = new Set<Connection>();
+  /** Those of them that have not proved who they are. */
+  readonly #unproved = new Set<Connection>();
+  #refusing = false;
   /** Sessions by target, initiator and ISID: a second login of the same three takes the place of the first. */
   readonly #sessions = new Map<string, Session>();
   readonly #tsihs = new Set<number>();
@@ -112,11 +118,14 @@ export class Portal {
   }
 
   #accept(socket: Socket): void {
-    if (this.#connections.size >= maxConnections) {
-      this.#options.log.warn({ limit: maxConnections }, 'iSCSI connection refused: there are too many');
-      socket.destroy();
-      return;
+    const refused = this.#unproved.size >= maxUnproved || this.#connections.size - this.#unproved.size >= maxProved;
+    if (refused && !this.#refusing) {
+      // Told once, or whoever floods us would flood the log.
+      const counts = { connections: this.#connections.size, unproved: this.#unproved.size };
+      this.#options.log.warn(counts, 'iSCSI connections are refused: there are too many');
     }
+    this.#refusing = refused;
+    if (refused) return void socket.destroy();
     const connection = new Connection(socket, {
       registry: this.#options.registry,
       policy: this.#policy,
@@ -126,11 +135,16 @@ export class Portal {
       openSession: (by, login) => this.#open(by, login),
     });
     this.#connections.add(connection);
-    void connection.closed.then(() => this.#connections.delete(connection));
+    this.#unproved.add(connection);
+    void connection.closed.then(() => {
+      this.#connections.delete(connection);
+      this.#unproved.delete(connection);
+    });
   }
 
   async #open(connection: Connection, login: LoginResult): Promise<Session> {
     const { target } = login;
+    if (isProved(login)) this.#unproved.delete(connection);
     if (target !== null && !this.#options.registry.has(target)) throw new ScoriaError('not-found', 'The access has ended');
     if (target !== null && target.sessions.size >= maxSessionsPerTarget) {
       throw new ScoriaError('conflict', `The target ${target.name} has ${target.sessions.size} sessions already`);

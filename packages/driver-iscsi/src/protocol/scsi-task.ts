@@ -1,6 +1,6 @@
 import { scsiStatus, type Nexus, type ScsiCommand } from '../scsi/command.ts';
 import type { LogicalUnit } from '../scsi/logical-unit.ts';
-import { formatSense, type Sense } from '../scsi/sense.ts';
+import type { Sense } from '../scsi/sense.ts';
 import type { Task } from '../scsi/task-set.ts';
 import {
   bhsLength,
@@ -175,7 +175,7 @@ export class ScsiTask implements ScsiCommand, Task {
   check(sense: Sense): void {
     if (!this.#end()) return;
     const response = this.#response(scsiStatus.checkCondition, this.#reads ? this.#expected : 0);
-    const formatted = formatSense(sense);
+    const formatted = this.#unit.formatSense(sense);
     const data = Buffer.alloc(2 + formatted.length);
     data.writeUInt16BE(formatted.length, 0);
     formatted.copy(data, 2);

@@ -277,7 +277,7 @@ export class Session {
     this.#connection.destroy();
     const unit = this.target?.logicalUnit;
     if (unit !== undefined) {
-      unit.nexuses.delete(this.nexus);
+      unit.loseNexus(this.nexus);
       await unit.taskSet.abort((task) => task.nexus === this.nexus);
     }
     this.#options.budget.forget(this.#drain);

@@ -55,6 +55,7 @@ export function manageTasks(session: Session, bhs: Buffer): void {
       return abort(
         () => true,
         () => {
+          unit.reset();
           for (const nexus of unit.nexuses) addUnitAttention(nexus, senseOf.busDeviceReset);
         },
       );
@@ -63,6 +64,7 @@ export function manageTasks(session: Session, bhs: Buffer): void {
       return abort(
         () => true,
         () => {
+          unit.reset();
           for (const nexus of unit.nexuses) addUnitAttention(nexus, senseOf.powerOn);
           // A cold reset ends the sessions of the target, this one too (RFC 7143, 11.5.1).
           for (const other of sessions) void other.drop();
