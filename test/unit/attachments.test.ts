@@ -51,7 +51,7 @@ describe('attachments', () => {
     expect(request).toMatchObject({ volumeId: id, initiator: host1.initiator, readOnly: false });
     expect(await storage.attachments.connectionInfo(alice, attachment.id)).toEqual({
       driverVolumeType: 'recorded',
-      data: { target: connected.accessId, secret: request?.secret },
+      data: { target: connected.accessId, secret: request?.secret, qos_specs: null },
     });
 
     await storage.attachments.complete(alice, attachment.id);

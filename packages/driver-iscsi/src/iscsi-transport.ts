@@ -8,6 +8,8 @@ import {
   type ExportRequest,
   type ExportStats,
   type ExportStatus,
+  type IoLimits,
+  type LimitSupport,
   type Log,
   type MirrorSupport,
   type PluginCall,
@@ -44,7 +46,7 @@ const restoreConcurrency = 16;
 const rememberedMoves = 1000;
 
 /** The embedded iSCSI target as a transport. The verbs' meaning is that of the contract; the work is the target's. */
-export class IscsiTransport implements Transport, PointInTimeSupport, MirrorSupport {
+export class IscsiTransport implements Transport, PointInTimeSupport, MirrorSupport, LimitSupport {
   readonly reaches: readonly string[];
   readonly #options: IscsiTransportOptions;
   readonly #config: IscsiConfiguration;
@@ -127,6 +129,7 @@ export class IscsiTransport implements Transport, PointInTimeSupport, MirrorSupp
     await this.#call('export', () => this.#exportMessage(request), call);
     // Made anew: the volume may have moved during the call.
     this.#exports.set(request.accessId, this.#exportMessage(request));
+    this.#noteLimits(request.volumeId, request.limits);
   }
 
   async unexport(accessId: string, call: PluginCall): Promise<void> {
@@ -143,6 +146,11 @@ export class IscsiTransport implements Transport, PointInTimeSupport, MirrorSupp
 
   async resize(volumeId: string, call: PluginCall): Promise<void> {
     await this.#call('resize', { volumeId }, call);
+  }
+
+  async limit(volumeId: string, limits: IoLimits | null, call: PluginCall): Promise<void> {
+    await this.#call('limit', { volumeId, limits }, call);
+    this.#noteLimits(volumeId, limits ?? undefined);
   }
 
   hold(volumeId: string, ms: number, call: PluginCall): Promise<string | null> {
@@ -247,7 +255,12 @@ export class IscsiTransport implements Transport, PointInTimeSupport, MirrorSupp
     if (this.#moved.size > rememberedMoves) for (const oldest of this.#moved.keys()) return void this.#moved.delete(oldest);
   }
 
-  #exportMessage({ accessId, volumeId, device, readOnly, secret, initiator }: ExportRequest): VerbRequest<'export'> {
+  /** Notes what a volume is held to: by all of its exports, whichever is the last that a new process is given. */
+  #noteLimits(volumeId: string, limits: IoLimits | undefined): void {
+    for (const request of this.#exportsOf(volumeId)) this.#exports.set(request.accessId, { ...request, limits });
+  }
+
+  #exportMessage({ accessId, volumeId, device, readOnly, secret, initiator, limits }: ExportRequest): VerbRequest<'export'> {
     if (this.#undecided.has(volumeId)) {
       throw new ScoriaError(
         'transport-failed',
@@ -258,7 +271,7 @@ export class IscsiTransport implements Transport, PointInTimeSupport, MirrorSupp
     const bound = (bindInitiator || authentication === 'initiator-name') && initiator !== undefined;
     const moved = this.#moved.get(volumeId);
     const place = moved?.source.path === device.path && moved.source.kind === device.kind ? moved.target : device;
-    return { accessId, volumeId, device: place, readOnly, secret, ...(bound && { initiator }) };
+    return { accessId, volumeId, device: place, readOnly, secret, limits, ...(bound && { initiator }) };
   }
 
   async #restore(call: CallTarget): Promise<void> {

@@ -4,6 +4,8 @@ import type { Operations } from '../operation/operations.ts';
 import type { Backends } from '../placement/backends.ts';
 import type { Clock } from '../platform/clock.ts';
 import type { Random } from '../platform/random.ts';
+import { qosSpecOfType } from '../qos-spec/qos-spec-of-type.ts';
+import { frontEndSpecs } from '../qos-spec/volume-limits.ts';
 import { wired } from '../plugin/token.ts';
 import * as tokens from '../plugin/tokens.ts';
 import type { ListQuery } from '../store/list-query.ts';
@@ -118,6 +120,7 @@ export class Attachments {
       if (access && access.readOnly !== (mode === 'ro')) throw modeConflict(volume, initiator);
       const accessId = access?.id ?? this.#random.uuid();
       if (!access) {
+        await this.#backends.requireLimits(transaction, placement.backendId, volume.volumeTypeId, volume.size);
         await transaction.accesses.insert({
           id: accessId,
           volumeId: volume.id,
@@ -176,7 +179,10 @@ export class Attachments {
     await this.end(context, id, { keepAttachment: false });
   }
 
-  /** What the machine needs to reach the volume, or `null` when the attachment is not connected. Holds a secret. */
+  /**
+   * What the machine needs to reach the volume, and under `qos_specs` what its hypervisor is to hold it to; `null` when the
+   * attachment is not connected. Holds a secret.
+   */
   async connectionInfo(context: RequestContext, id: string): Promise<ConnectionInfo | null> {
     const attachment = await this.get(context, id);
     if (attachment.accessId === null) return null;
@@ -186,7 +192,10 @@ export class Attachments {
     const backend = this.#backends.get(placement.backendId);
     const call = { signal: new AbortController().signal, fence: 0, progress: () => {} };
     const request = await this.#backends.exportRequest(access, placement, backend, call);
-    return this.#backends.transportOf(placement.backendId).connectionInfo(request);
+    const info = this.#backends.transportOf(placement.backendId).connectionInfo(request);
+    const volume = await this.#store.reading.volumes.get('every-project', attachment.volumeId);
+    const spec = await qosSpecOfType(this.#store.reading, volume.volumeTypeId);
+    return { ...info, data: { ...info.data, qos_specs: frontEndSpecs(spec, volume.size) } };
   }
 
   /** Ends the connection of an attachment and, unless it is to be kept, the attachment. */

@@ -6,9 +6,12 @@ import type { ConfiguredBackend, Plugins } from '../plugin/plugins.ts';
 import type { Settings, WorkerSettings } from '../plugin/settings.ts';
 import { wired } from '../plugin/token.ts';
 import * as tokens from '../plugin/tokens.ts';
-import type { Store } from '../store/store.ts';
+import type { Repositories, Store } from '../store/store.ts';
 import type { BlockDevice } from '../device/block-device.ts';
 import type { DeviceLocator, OpenOptions } from '../device/device-locator.ts';
+import { qosSpecOfType } from '../qos-spec/qos-spec-of-type.ts';
+import { backEndLimits } from '../qos-spec/volume-limits.ts';
+import type { IoLimits } from '../transport/io-limits.ts';
 import type { ExportRequest, Transport } from '../transport/transport.ts';
 import type { BackendObject, PluginCall } from '../volume/driver.ts';
 import type { Access } from '../attachment/access.ts';
@@ -130,6 +133,7 @@ export class Backends {
 
   /** What a transport needs to publish an access. */
   async exportRequest(access: Access, placement: Placement, backend: ServedBackend, call: PluginCall): Promise<ExportRequest> {
+    const limits = backend.transport?.limit ? await this.#limitsOf(access.volumeId) : null;
     return {
       accessId: access.id,
       volumeId: access.volumeId,
@@ -137,7 +141,43 @@ export class Backends {
       readOnly: access.readOnly,
       secret: this.#secrets.of(access.id),
       initiator: access.initiator,
+      ...(limits && { limits }),
     };
+  }
+
+  /**
+   * Holds an exported volume to what follows from its type, and from its size or the one given, in bytes. Hosts of a
+   * transport that cannot do that go on without limits.
+   */
+  async limit(volumeId: string, call: PluginCall, size?: number): Promise<void> {
+    const { volumes, placements } = this.#store.reading;
+    const { placementId } = await volumes.get('every-project', volumeId);
+    const { backendId } = await placements.get(placementId ?? '');
+    await this.get(backendId).transport?.limit?.(volumeId, await this.#limitsOf(volumeId, size), call);
+  }
+
+  /** Throws `not-supported` when volumes of a type have limits that the transport of a backend cannot hold them to. */
+  async requireLimits(
+    repositories: Pick<Repositories, 'volumeTypes' | 'qosSpecs'>,
+    backendId: string,
+    volumeTypeId: string,
+    size: number,
+  ): Promise<void> {
+    const { transport } = this.get(backendId);
+    if (!transport || transport.limit) return;
+    const spec = await qosSpecOfType(repositories, volumeTypeId);
+    if (backEndLimits(spec, size) === null) return;
+    const name = this.#plugins.transports.find((each) => each.transport === transport)?.name ?? '';
+    throw new ScoriaError(
+      'not-supported',
+      `Transport ${name} cannot hold volumes to QoS spec ${spec?.name} of their type, whose consumer is ${spec?.consumer}.`,
+      { remedy: 'Choose a volume type of another backend, or let the consumer of its QoS spec be front-end.' },
+    );
+  }
+
+  async #limitsOf(volumeId: string, size?: number): Promise<IoLimits | null> {
+    const volume = await this.#store.reading.volumes.get('every-project', volumeId);
+    return backEndLimits(await qosSpecOfType(this.#store.reading, volume.volumeTypeId), size ?? volume.size);
   }
 
   #call(): PluginCall {

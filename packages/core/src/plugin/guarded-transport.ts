@@ -8,7 +8,7 @@ const long = 300_000;
 
 /** A transport behind core's {@link Guard}. */
 export function guardTransport(transport: AnyTransport, guard: Guard): AnyTransport {
-  const { hold, release, copy, mirror, commitMirror, endMirror } = transport;
+  const { hold, release, copy, mirror, commitMirror, endMirror, limit } = transport;
   return {
     reaches: transport.reaches,
     start: (call) => guard.call('start', { patience: quick, objects: [] }, call, (inner) => transport.start(inner)),
@@ -51,6 +51,12 @@ export function guardTransport(transport: AnyTransport, guard: Guard): AnyTransp
       endMirror: (volumeId, keep, call) =>
         guard.call('endMirror', { patience: fencing, objects: [] }, call, (inner) =>
           endMirror.call(transport, volumeId, keep, inner),
+        ),
+    }),
+    ...(limit && {
+      limit: (volumeId, limits, call) =>
+        guard.call('limit', { patience: quick, objects: [volumeId] }, call, (inner) =>
+          limit.call(transport, volumeId, limits, inner),
         ),
     }),
     stats: (call) => guard.call('stats', { patience: quick, objects: [] }, call, (inner) => transport.stats(inner)),

@@ -22,7 +22,7 @@ export interface RateLimit {
  * How much I/O a volume may do, all its accesses together. What is absent is not limited. A total and the limit of one
  * direction may both be there; then both hold.
  */
-export interface IoLimits extends Partial<Readonly<Record<LimitedQuantity, RateLimit>>> {
+export interface IoLimits extends Readonly<Partial<Record<LimitedQuantity, RateLimit | undefined>>> {
   /** Bytes that one operation may have before it counts as several. Absent: each counts once, however large. */
   readonly operationSize?: number | undefined;
 }

@@ -1,5 +1,6 @@
 import type { DeviceLocator } from '../device/device-locator.ts';
 import type { PluginCall } from '../volume/driver.ts';
+import type { IoLimits } from './io-limits.ts';
 
 /** What a host says of itself when it wants to reach a volume (Block Storage API v3, `connector`). */
 export interface Connector {
@@ -22,6 +23,11 @@ export interface ExportRequest {
   readonly secret: string;
   /** Initiator name of the host. CHAP is the authority; a transport may be configured to admit only this name besides. */
   readonly initiator?: string | undefined;
+  /**
+   * What the volume is held to from here on, all its accesses together; absent, it is not limited. Given only to transports
+   * with {@link LimitSupport}.
+   */
+  readonly limits?: IoLimits | undefined;
 }
 
 /** One published access, as the transport sees it now. */
@@ -113,5 +119,17 @@ export interface MirrorSupport {
   endMirror(volumeId: string, keep: 'source' | 'target', call: PluginCall): Promise<void>;
 }
 
+/**
+ * Capability `limit`: holds volumes to a rate of I/O, whatever their hosts do. Without it, volumes of a type with such
+ * limits cannot be attached.
+ */
+export interface LimitSupport {
+  /**
+   * Changes what a volume is held to, also while hosts use it: commands that wait go on by the new limits. `null` lifts
+   * them. Does nothing for a volume that is not exported.
+   */
+  limit(volumeId: string, limits: IoLimits | null, call: PluginCall): Promise<void>;
+}
+
 /** A transport as core sees it: the mandatory verbs, and the groups it declared. */
-export type AnyTransport = Transport & Partial<PointInTimeSupport & MirrorSupport>;
+export type AnyTransport = Transport & Partial<PointInTimeSupport & MirrorSupport & LimitSupport>;

@@ -86,8 +86,12 @@ export const extendVolume = defineOperation<Input, State>({
       kind: 'effect',
       name: 'tell-initiators',
       role: 'volume',
-      run: async (context) =>
-        context.services.backends.get(context.state.backendId ?? '').transport?.resize(context.input.volumeId, context),
+      async run(context) {
+        const { input, state, services } = context;
+        await services.backends.get(state.backendId ?? '').transport?.resize(input.volumeId, context);
+        // A limit may be so much a GiB.
+        await services.backends.limit(input.volumeId, context, input.size);
+      },
     },
     {
       kind: 'transaction',

@@ -97,6 +97,9 @@ async function place(transaction: Transaction, { input, services, now }: StepCon
   const source = await transaction.placements.get(input.placementId);
   const request = { size: input.size, availabilityZone: null, extraSpecs: input.extraSpecs };
   if (input.retype) {
+    const { volumeTypeId } = input.retype;
+    const attached = (await transaction.accesses.ofVolume(input.volumeId)).length > 0;
+    if (attached) await services.backends.requireLimits(transaction, source.backendId, volumeTypeId, input.size);
     // The volume has its space already, so its own pool is asked about the rest.
     const here = await services.scheduler.explain(
       transaction,
@@ -251,6 +254,14 @@ const steps: OperationDefinition<Input, State>['steps'] = [
   },
 ];
 
+/** Hosts that use the volume are held to what its new type allows. */
+const limitStep: OperationDefinition<Input, State>['steps'][number] = {
+  kind: 'effect',
+  name: 'limit',
+  role: 'volume',
+  run: (context) => context.services.backends.limit(context.input.volumeId, context),
+};
+
 async function failed(
   transaction: Transaction,
   context: StepContext<Input, State>,
@@ -277,6 +288,6 @@ export const retypeVolume = defineOperation<Input, State>({
   input: inputSchema,
   state: stateSchema,
   cancellable: true,
-  steps,
+  steps: steps.toSpliced(-1, 0, limitStep),
   failed,
 });

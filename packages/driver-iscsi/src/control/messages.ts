@@ -1,10 +1,23 @@
 import { z } from 'zod';
-import { deviceLocatorSchema, errorDataSchema, ScoriaError } from '@scoria/core/device';
+import { deviceLocatorSchema, errorDataSchema, ScoriaError, type LimitedQuantity } from '@scoria/core/device';
 
 /** Version of this protocol. A process that speaks another one is replaced. */
-export const protocolVersion = 3;
+export const protocolVersion = 4;
 
 const uuid = z.string().regex(/^[0-9a-fA-F-]{1,64}$/, 'not an id');
+
+const rateLimitSchema = z.object({ perSecond: z.number().positive(), burst: z.number().positive() });
+
+/** The `IoLimits` of core on their way to the target process. */
+const ioLimitsSchema = z.object({
+  readOperations: rateLimitSchema.optional(),
+  writeOperations: rateLimitSchema.optional(),
+  totalOperations: rateLimitSchema.optional(),
+  readBytes: rateLimitSchema.optional(),
+  writeBytes: rateLimitSchema.optional(),
+  totalBytes: rateLimitSchema.optional(),
+  operationSize: z.number().positive().optional(),
+} satisfies Record<LimitedQuantity | 'operationSize', z.ZodType>);
 
 /** An {@link ExportRequest} of core on its way to the target process. */
 export const exportRequestSchema = z.object({
@@ -14,6 +27,7 @@ export const exportRequestSchema = z.object({
   readOnly: z.boolean(),
   secret: z.string().min(1).max(256),
   initiator: z.string().min(1).max(223).optional(),
+  limits: ioLimitsSchema.optional(),
 });
 
 /** How the target listens; fixed while the process runs. */
@@ -63,6 +77,7 @@ export const verbs = {
     ),
   },
   resize: { request: z.object({ volumeId: uuid }), reply: z.null() },
+  limit: { request: z.object({ volumeId: uuid, limits: ioLimitsSchema.nullable() }), reply: z.null() },
   hold: { request: z.object({ volumeId: uuid, ms: z.number().positive().max(3_600_000) }), reply: z.string().nullable() },
   release: { request: z.object({ token: z.string().max(64) }), reply: z.object({ held: z.boolean() }) },
   copy: { request: z.object({ volumeId: uuid, source: deviceLocatorSchema, target: deviceLocatorSchema }), reply: z.null() },

@@ -151,6 +151,7 @@ const reading = (opcode: number, usage: string): CommandDefinition => ({
   opcode,
   usage: usageOf(usage),
   reservation: 'read',
+  moves: transferLength,
   run: read,
 });
 

@@ -15,6 +15,11 @@ export interface CommandDefinition {
   readonly reservation: ReservationRule | ((cdb: Buffer) => ReservationRule);
   /** Goes on although a unit attention condition waits (SAM-5, 5.14.1), and for LUNs that do not exist. */
   readonly beforeAttention?: boolean;
+  /**
+   * Bytes of the medium that it reads or writes, for the limits of the volume. Left out, a command that writes moves what the
+   * initiator sent, and any other none.
+   */
+  moves?(unit: LogicalUnit, cdb: Buffer): number;
   /** Bytes that the CDB asks the initiator for. */
   dataOut?(unit: LogicalUnit, cdb: Buffer): number;
   run(unit: LogicalUnit, command: ScsiCommand): void;

@@ -1,4 +1,5 @@
-import type { BlockDevice, Extent } from '@scoria/core/device';
+import type { BlockDevice, Clock, Extent, IoLimits } from '@scoria/core/device';
+import { IoLimiter, type LimitedCommand } from '../volume/io-limiter.ts';
 import type { GatedWrite } from '../volume/write-gate.ts';
 import { WriteGate } from '../volume/write-gate.ts';
 import { addUnitAttention, scsiStatus, type Nexus, type ScsiCommand } from './command.ts';
@@ -31,6 +32,7 @@ export class LogicalUnit {
   readonly reservations: Reservations;
   readonly statistics: UnitStatistics = { readBytes: 0, writtenBytes: 0, reads: 0, writes: 0 };
   #device: BlockDevice;
+  #limiter: IoLimiter | null = null;
 
   constructor(volumeId: string, device: BlockDevice, commands: CommandTable, reservations = new Reservations(undefined, null)) {
     this.volumeId = volumeId;
@@ -72,8 +74,44 @@ export class LogicalUnit {
     return this.commands.find(cdb[0]!, cdb[1]! & 0x1f)?.dataOut?.(this, cdb) ?? 0;
   }
 
-  /** Runs a command; it ends through one of the methods of {@link ScsiCommand}, perhaps before this returns. */
+  /** Holds the volume to limits from here on, also commands that wait; `null` lifts them. */
+  limit(limits: IoLimits | null, clock: Clock): void {
+    const limiter = this.#limiter;
+    if (limits !== null && limiter === null) this.#limiter = new IoLimiter(limits, clock);
+    else limiter?.change(limits ?? {});
+    if (limits === null) this.#limiter = null;
+  }
+
+  /**
+   * Runs a command as soon as the limits of the volume allow it; it ends through one of the methods of {@link ScsiCommand},
+   * perhaps before this returns.
+   */
   execute(command: ScsiCommand): void {
+    if (this.#limiter === null) this.#run(command);
+    else this.#runLimited(command, this.#limiter);
+  }
+
+  #runLimited(command: ScsiCommand, limiter: IoLimiter): void {
+    const { cdb } = command;
+    const definition = this.commands.find(cdb[0]!, cdb[1]! & 0x1f);
+    const bytes = definition?.moves?.(this, cdb) ?? (definition?.writes === true ? command.dataOut.length : null);
+    if (bytes === null) return this.#run(command);
+    const limited: LimitedCommand = {
+      direction: definition?.writes === true ? 'write' : 'read',
+      bytes,
+      run: () => {
+        command.onAbort = null;
+        this.#run(command);
+      },
+    };
+    command.onAbort = () => {
+      if (limiter.withdraw(limited)) command.check(senseOf.aborted);
+    };
+    limiter.enter(limited);
+  }
+
+  // What decides about a command is looked at when it reaches the medium: a reservation may have come while it waited.
+  #run(command: ScsiCommand): void {
     const { cdb, nexus } = command;
     const definition = this.commands.find(cdb[0]!, cdb[1]! & 0x1f);
     if (!command.lunExists && definition?.beforeAttention !== true) return command.check(senseOf.logicalUnitNotSupported);

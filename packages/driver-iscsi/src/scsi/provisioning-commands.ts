@@ -133,6 +133,12 @@ async function provisioningStatus(unit: LogicalUnit, lba: number, room: number):
 const oneBlock = (unit: LogicalUnit, cdb: Buffer): number =>
   cdb[0] === 0x93 && (cdb[1]! & writeSameBit.noData) !== 0 ? 0 : unit.device.blockSize;
 
+/** What is deallocated moves nothing, as with UNMAP. */
+const writeSameLength = (unit: LogicalUnit, cdb: Buffer): number => {
+  if ((cdb[1]! & writeSameBit.unmap) !== 0) return 0;
+  return Math.min(rangeOf(cdb).blocks * unit.device.blockSize, maxProvisioningLength);
+};
+
 /** Commands about which blocks have storage behind them (SBC-3, 4.7). */
 export const provisioningCommands: readonly CommandDefinition[] = [
   {
@@ -148,6 +154,7 @@ export const provisioningCommands: readonly CommandDefinition[] = [
     usage: usageOf('41 08 ff ff ff ff 00 ff ff 04'),
     reservation: 'exclusive',
     writes: true,
+    moves: writeSameLength,
     dataOut: oneBlock,
     run: writeSame,
   },
@@ -156,6 +163,7 @@ export const provisioningCommands: readonly CommandDefinition[] = [
     usage: usageOf('93 09 ff ff ff ff ff ff ff ff ff ff ff ff 00 04'),
     reservation: 'exclusive',
     writes: true,
+    moves: writeSameLength,
     dataOut: oneBlock,
     run: writeSame,
   },

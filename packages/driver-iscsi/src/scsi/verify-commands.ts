@@ -94,6 +94,7 @@ const verifying = (opcode: number, usage: string): CommandDefinition => ({
   opcode,
   usage: usageOf(usage),
   reservation: 'read',
+  moves: (unit, cdb) => Math.min(rangeOf(cdb).blocks * unit.device.blockSize, unit.device.size),
   dataOut: verifyLength,
   run: verify,
 });

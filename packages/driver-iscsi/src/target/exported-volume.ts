@@ -5,6 +5,7 @@ import {
   type Clock,
   type DeviceLocator,
   type DeviceOpeners,
+  type IoLimits,
 } from '@scoria/core/device';
 import type { MirrorEnds } from '../control/messages.ts';
 import { blockDeviceCommands } from '../scsi/command-set.ts';
@@ -84,6 +85,11 @@ export class ExportedVolume {
     }
     const before = this.unit.device.size;
     if ((await this.unit.device.refreshSize()) !== before) this.unit.announceResize();
+  }
+
+  /** Holds the volume to limits from here on; `null` lifts them. */
+  limit(limits: IoLimits | null): void {
+    this.unit.limit(limits, this.#context.clock);
   }
 
   /** Holds writes back for at most `ms`. Rejects with `writes-not-held` when those under way do not end in that time. */

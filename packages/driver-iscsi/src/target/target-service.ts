@@ -64,6 +64,7 @@ export class TargetService {
     unexport: (request) => this.unexport(request),
     list: () => this.list(),
     resize: (request) => this.resize(request),
+    limit: (request) => this.limit(request),
     hold: (request) => this.hold(request),
     release: (request) => this.release(request),
     copy: (request, call) => this.copy(request, call),
@@ -130,7 +131,10 @@ export class TargetService {
     }
     return this.#inTurn(request.volumeId, async () => {
       const open = this.#registry.findAccess(request.accessId);
-      if (open !== undefined && this.#sameExport(open, request)) return null;
+      if (open !== undefined && this.#sameExport(open, request)) {
+        this.#volumes.get(request.volumeId)?.limit(request.limits ?? null);
+        return null;
+      }
       const known = open ?? this.#ending.get(request.accessId);
       if (known !== undefined) {
         if (known.logicalUnit.volumeId !== request.volumeId) {
@@ -139,6 +143,7 @@ export class TargetService {
         await this.#end(known);
       }
       const volume = await this.#volume(request.volumeId, request.device, request.readOnly);
+      volume.limit(request.limits ?? null);
       const name = targetName(this.#options.iqnPrefix, request.accessId);
       volume.unit.reservations.addTarget(name);
       this.#registry.add({
@@ -181,6 +186,11 @@ export class TargetService {
 
   async resize({ volumeId }: VerbRequest<'resize'>): Promise<VerbReply<'resize'>> {
     await this.#inTurn(volumeId, async () => this.#volumes.get(volumeId)?.resize());
+    return null;
+  }
+
+  async limit({ volumeId, limits }: VerbRequest<'limit'>): Promise<VerbReply<'limit'>> {
+    await this.#inTurn(volumeId, async () => this.#volumes.get(volumeId)?.limit(limits));
     return null;
   }
 
