@@ -85,6 +85,16 @@ describe.each([
     expect([outcome, sense?.information]).toEqual(['e/1d/00', 0]);
     expect(await fixture.outcome(a, ranged(opcode, 1, 2, 0x06), filled(1, 5))).toBe('5/24/00');
   });
+
+  test('with BYTCHK compares with nothing that came in between', async () => {
+    const held = gate();
+    fixture.device.delays.read = () => held.opened;
+    const writing = fixture.outcome(a, ranged(opcode, 1, 1, 0x02), filled(1, 5));
+    const other = fixture.outcome(fixture.nexus('b'), ranged(0x2a, 1, 1), filled(1, 6));
+    held.open();
+    expect(await Promise.all([writing, other])).toEqual(['good', 'good']);
+    expect(content(1, 1).equals(filled(1, 6))).toBe(true);
+  });
 });
 
 describe('ORWRITE(16)', () => {
