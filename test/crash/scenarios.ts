@@ -5,6 +5,7 @@ import { alice, connector, root, type Site } from './site.ts';
 
 const all = ['instant', 'allocating', 'bare', 'file'] as const;
 const larger = 2 * volumeSize;
+const smaller = volumeSize / 2;
 
 /** Something of this name, newly asked for. */
 const made = 'made';
@@ -78,6 +79,68 @@ function extension(site: Site, volumeId: string, settled: 'available' | 'in-use'
       // Hosts that could not be told of the new size do not make the volume smaller again.
       must(size === larger || (outcome === 'undone' && size === volumeSize), `the volume has ${size} bytes`);
       if (size === larger) site.contents.set(volumeId, grown(image(10), larger));
+    },
+  };
+}
+
+function shrinking(site: Site, volumeId: string): Prepared {
+  return {
+    begin: (storage) => storage.volumes.shrink(alice, volumeId, smaller, volumeId),
+    async expect(outcome) {
+      const { status, size } = await volumeOf(site, volumeId);
+      must(status === 'available', `the volume is ${status}`);
+      must(size === (outcome === 'done' ? smaller : volumeSize), `the volume has ${size} bytes`);
+      if (size === smaller) site.contents.set(volumeId, image(10).subarray(0, smaller));
+    },
+  };
+}
+
+/** References of volumes on the first array that are nobody's. */
+async function foreign(site: Site): Promise<readonly string[]> {
+  const { storage } = await site.running();
+  const found = await site.time.drive(storage.managedVolumes.list(root, 'host@here'));
+  return found.flatMap(({ reference, refusal }) => (refusal === null ? [reference] : []));
+}
+
+/** Lets go of a volume that holds {@link image} 10. Returns what it is called then. */
+async function letGo(site: Site): Promise<string> {
+  const known = new Set(await foreign(site));
+  const volumeId = await site.volume(10);
+  const { storage } = await site.running();
+  const { operationId } = await site.time.drive(storage.managedVolumes.unmanage(root, volumeId));
+  await site.time.drive(storage.operations.wait(operationId, 60_000));
+  const [reference] = (await foreign(site)).filter((each) => !known.has(each));
+  must(reference !== undefined, 'nothing is left of the volume');
+  return reference ?? '';
+}
+
+async function takingOver(site: Site): Promise<Prepared> {
+  const reference = await letGo(site);
+  return {
+    begin: (storage) => storage.managedVolumes.manage(root, { host: 'host@here', reference, volumeType: 'here', name: made }),
+    async expect(outcome) {
+      const volume = await madeVolume(site);
+      const isForeign = (await foreign(site)).includes(reference);
+      if (outcome === 'done') {
+        must(volume?.status === 'available' && volume.size === volumeSize, `the volume is ${volume?.status}`);
+        must(!isForeign, 'the volume is nobody’s');
+        site.contents.set(volume?.id ?? '', image(10));
+      } else {
+        must(volume === undefined || volume.status === 'error_managing', `the volume is ${volume?.status}`);
+      }
+    },
+  };
+}
+
+async function lettingGo(site: Site): Promise<Prepared> {
+  const volumeId = await site.volume(10);
+  const known = (await foreign(site)).length;
+  return {
+    begin: (storage) => storage.managedVolumes.unmanage(root, volumeId),
+    async expect(outcome) {
+      const there = await exists(volumeOf(site, volumeId));
+      must(there === (outcome === 'undone'), `the volume is ${there ? 'still there' : 'gone'}`);
+      must((await foreign(site)).length === known + (there ? 0 : 1), 'the bytes of the volume are gone');
     },
   };
 }
@@ -226,6 +289,28 @@ export const scenarios: readonly Scenario[] = [
     broken: 'driver.extend',
     prepare: async (site) => extension(site, await site.volume(10), 'available'),
   },
+  {
+    name: 'a shrinking',
+    operation: 'volume.shrink',
+    arrays: ['instant', 'file'],
+    prepare: async (site) => shrinking(site, await site.volume(10)),
+  },
+  {
+    name: 'a shrinking that the array refuses',
+    operation: 'volume.shrink',
+    arrays: ['instant'],
+    broken: 'driver.shrink',
+    prepare: async (site) => shrinking(site, await site.volume(10)),
+  },
+  { name: 'a taking over', operation: 'volume.manage', arrays: ['instant', 'file'], prepare: takingOver },
+  {
+    name: 'a taking over that the array refuses',
+    operation: 'volume.manage',
+    arrays: ['instant'],
+    broken: 'driver.manage',
+    prepare: takingOver,
+  },
+  { name: 'a letting go', operation: 'volume.unmanage', arrays: ['instant', 'file'], prepare: lettingGo },
   { name: 'a revert', operation: 'volume.revert', arrays: ['instant', 'bare', 'file'], prepare: reversion },
   {
     name: 'a deletion',

@@ -1,4 +1,11 @@
-import { type BlockStorage, hasEnded, type Placement, type Repositories, type Store } from '@scoria/core';
+import {
+  type BlockStorage,
+  hasEnded,
+  type Placement,
+  type Repositories,
+  type Store,
+  uncountedVolumeStatuses,
+} from '@scoria/core';
 
 type Audit = Awaited<ReturnType<BlockStorage['audits']['run']>>;
 type Usage = Awaited<ReturnType<BlockStorage['quotas']['get']>>['usage'];
@@ -25,6 +32,8 @@ const transient: ReadonlySet<string> = new Set([
   'detaching',
   'retyping',
   'maintenance',
+  'managing',
+  'unmanaging',
 ]);
 
 /** Operations that have not ended. */
@@ -91,7 +100,8 @@ export async function faultsAtRest(site: Rested): Promise<readonly string[]> {
     const mine = <Row extends { readonly projectId: string }>(rows: readonly Row[]) =>
       rows.filter((row) => row.projectId === project);
     const bytes = [...mine(volumes), ...mine(snapshots)].reduce((sum, { size }) => sum + size, 0);
-    const rows = { volumes: mine(volumes).length, snapshots: mine(snapshots).length, gigabytes: bytes / 2 ** 30 };
+    const counted = mine(volumes).filter(({ status }) => !uncountedVolumeStatuses.some((each) => each === status));
+    const rows = { volumes: counted.length, snapshots: mine(snapshots).length, gigabytes: bytes / 2 ** 30 };
     const usage = await site.usage(project);
     for (const [resource, count] of Object.entries(rows)) {
       const inUse = usage[resource]?.inUse;
@@ -127,7 +137,7 @@ async function placementFaults(
         faults.push(`placement ${placement.id} of ${placement.resourceId} belongs to nobody`);
         continue;
       }
-      if (owner.status === 'error' || owner.status === 'error_deleting') continue;
+      if (owner.status.startsWith('error')) continue;
       if (placement.claimed !== owner.size)
         faults.push(`${owner.id} has ${owner.size} bytes, and ${placement.claimed} are claimed`);
       const real = objects.get(placement.id) ?? 0;

@@ -65,6 +65,9 @@ const never = new Promise<never>(() => {});
 /** What a process does to the devices that it has open, besides reading. */
 const deviceVerbs: ReadonlySet<string> = new Set(['write', 'writeZeroes', 'discard', 'flush']);
 
+/** Verbs of a driver that give a stream. */
+const driverStreams: ReadonlySet<string> = new Set(['list', 'listManageable', 'allocatedExtents', 'changedExtents']);
+
 /** Tracks each step of a stream. */
 async function* streamed(stream: unknown, activity: Activity): AsyncGenerator<unknown> {
   if (typeof stream !== 'object' || stream === null || !(Symbol.asyncIterator in stream)) throw new Error('This is no stream');
@@ -280,7 +283,7 @@ export class SimulatedProcess {
         const driver: AnyVolumeDriver = plugin.create(context);
         const around = this.#around('driver.');
         return intercepted(driver, (verb, proceed, args) =>
-          verb === 'list' ? streamed(proceed(), this.#surroundings.time.activity) : around(verb, proceed, args),
+          driverStreams.has(verb) ? streamed(proceed(), this.#surroundings.time.activity) : around(verb, proceed, args),
         );
       },
     });

@@ -21,8 +21,12 @@ export function scriptedDriver(backend: MemoryBackend | ReturnType<typeof memory
 }
 
 function scripted(driver: AnyVolumeDriver, script: Script): AnyVolumeDriver {
-  const { clone, createFromSnapshot, revert } = driver;
-  if (!clone || !createFromSnapshot || !revert) throw new Error('the memory driver lacks a group');
+  const { clone, createFromSnapshot, revert, shrink, listManageable, manage, unmanage, allocatedExtents, changedExtents } =
+    driver;
+  const copies = clone && createFromSnapshot && revert;
+  if (!copies || !shrink || !listManageable || !manage || !unmanage || !allocatedExtents || !changedExtents) {
+    throw new Error('the memory driver lacks a group');
+  }
   return {
     check: (call) => driver.check(call),
     pools: (call) => driver.pools(call),
@@ -60,6 +64,21 @@ function scripted(driver: AnyVolumeDriver, script: Script): AnyVolumeDriver {
       await script('revert', volume.placementId, call);
       return revert.call(driver, volume, snapshot, call);
     },
+    shrink: async (volume, size, call) => {
+      await script('shrink', volume.placementId, call);
+      return shrink.call(driver, volume, size, call);
+    },
+    listManageable: (call) => listManageable.call(driver, call),
+    manage: async (target, reference, call) => {
+      await script('manage', target.placementId, call);
+      return manage.call(driver, target, reference, call);
+    },
+    unmanage: async (volume, call) => {
+      await script('unmanage', volume.placementId, call);
+      return unmanage.call(driver, volume, call);
+    },
+    allocatedExtents: (object, call) => allocatedExtents.call(driver, object, call),
+    changedExtents: (from, to, call) => changedExtents.call(driver, from, to, call),
   };
 }
 

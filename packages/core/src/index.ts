@@ -69,6 +69,7 @@ export * from './volume-type/volume-type.ts';
 export * from './volume-type/volume-types.ts';
 export * from './volume/driver.ts';
 export * from './volume/labels.ts';
+export * from './volume/managed-volumes.ts';
 export * from './volume/volume-moves.ts';
 export * from './volume/volume-repository.ts';
 export * from './volume/volume.ts';

@@ -1,9 +1,6 @@
 import { mkdir, open, opendir, rm, statfs, type FileHandle } from 'node:fs/promises';
 import { dirname, join } from 'node:path';
 import {
-  dataRuns,
-  punchHole,
-  reserveSpace,
   ScoriaError,
   type BackendIdentity,
   type BackendObject,
@@ -13,15 +10,20 @@ import {
   type CreateFromSnapshotSupport,
   type DeviceLocator,
   type ListedObject,
+  type ManageableObject,
+  type ManageSupport,
   type PluginCall,
   type PoolReport,
   type Random,
   type RevertSupport,
+  type ShrinkSupport,
   type VolumeDriver,
 } from '@scoria/core';
 import { errnoOf, fileError, reflinkDurably, statIfThere, syncDirectory, writeDurably } from './durable-file.ts';
+import { ImportFolder } from './import-folder.ts';
 import { createMarker, readMarker } from './marker.ts';
 import { canReflink } from './reflink.ts';
+import { freeInPieces, growThick, reserveWhole } from './space.ts';
 
 /** What a {@link FileDriver} is made of. */
 export interface FileDriverOptions {
@@ -40,17 +42,19 @@ export interface FileDriverOptions {
 type Kind = ListedObject['kind'];
 const folders: Readonly<Record<Kind, string>> = { volume: 'volumes', snapshot: 'snapshots' };
 const uuid = /^[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}$/;
-const reference = /^(volumes|snapshots)\/[0-9a-f-]{36}$/;
+const ownReference = /^(volumes|snapshots)\/[0-9a-f-]{36}$/;
 const temporaryPrefix = '.new-';
-/** Space freed in one call while deleting, so that an abort is seen soon. */
-const punchPiece = 256 * 1024 * 1024;
 
 /**
  * Keeps each volume and snapshot as a file: `volumes/<placementId>`, `snapshots/<placementId>`. A file has its name only
- * when it is complete. Where the file system can share blocks, copies do; elsewhere core fills them.
+ * when it is complete. Where the file system can share blocks, copies do; elsewhere core fills them. Files in `import/`
+ * can become volumes.
  */
-export class FileDriver implements VolumeDriver, CloneSupport, CreateFromSnapshotSupport, RevertSupport {
+export class FileDriver
+  implements VolumeDriver, CloneSupport, CreateFromSnapshotSupport, RevertSupport, ShrinkSupport, ManageSupport
+{
   readonly #options: FileDriverOptions;
+  readonly #imports: ImportFolder;
   /** Paths of temporary files of calls under way. */
   readonly #making = new Set<string>();
   #backendId: string | undefined;
@@ -58,6 +62,7 @@ export class FileDriver implements VolumeDriver, CloneSupport, CreateFromSnapsho
 
   constructor(options: FileDriverOptions) {
     this.#options = options;
+    this.#imports = new ImportFolder(options);
   }
 
   async check(call: PluginCall): Promise<BackendIdentity> {
@@ -83,6 +88,7 @@ export class FileDriver implements VolumeDriver, CloneSupport, CreateFromSnapsho
         await mkdir(this.#folder(kind), { recursive: true, mode: 0o700 });
         await this.#removeLeftovers(kind);
       }
+      await this.#imports.make();
       await syncDirectory(directory);
       await this.#canReflink(random);
       return { backendId: marker.backendId };
@@ -124,22 +130,17 @@ export class FileDriver implements VolumeDriver, CloneSupport, CreateFromSnapsho
   }
 
   async extend(volume: BackendObject, size: number, call: PluginCall): Promise<{ readonly size: number }> {
-    call.signal.throwIfAborted();
-    const path = await this.#find(volume);
-    try {
-      const file = await open(path, 'r+');
-      try {
-        const wanted = this.#wholeBlocks(size);
-        const { size: present } = await file.stat();
-        if (wanted > present) await this.#grow(file, present, wanted);
-        await file.sync();
-        return { size: Math.max(wanted, present) };
-      } finally {
-        await file.close();
-      }
-    } catch (error) {
-      throw fileError('extend', path, error);
-    }
+    return this.#resize('extend', volume, call, async (file, present) => {
+      const wanted = this.#wholeBlocks(size);
+      if (wanted > present) await this.#grow(file, present, wanted);
+    });
+  }
+
+  async shrink(volume: BackendObject, size: number, call: PluginCall): Promise<{ readonly size: number }> {
+    return this.#resize('shrink', volume, call, async (file, present) => {
+      const wanted = this.#wholeBlocks(size);
+      if (wanted < present) await file.truncate(wanted);
+    });
   }
 
   async createSnapshot(snapshot: BackendObject, volume: BackendObject, call: PluginCall): Promise<CreatedCopy> {
@@ -169,6 +170,42 @@ export class FileDriver implements VolumeDriver, CloneSupport, CreateFromSnapsho
       return { done: true };
     } catch (error) {
       throw fileError('revert', to, error);
+    }
+  }
+
+  async *listManageable(call: PluginCall): AsyncGenerator<ManageableObject> {
+    yield* this.#imports.list(call);
+    for await (const { kind, backendRef, pool, size, placementId } of this.list(call)) {
+      if (kind === 'volume') yield { reference: backendRef, pool, size, placementId, refusal: 'It is managed already.' };
+    }
+  }
+
+  async manage(target: BackendObject, reference: string, call: PluginCall): Promise<Created> {
+    call.signal.throwIfAborted();
+    const { placementId } = target;
+    const path = this.#path('volume', placementId);
+    const backendRef = `${folders.volume}/${placementId}`;
+    try {
+      const present = await this.#present(path, 0);
+      if (present !== undefined) return { backendRef, size: present };
+      if (ownReference.test(reference)) throw new ScoriaError('conflict', `${reference} is managed already`);
+      const thick = this.#options.provisioning === 'thick';
+      const size = await this.#imports.take(reference, path, async (file, bytes) => {
+        if (thick) await reserveWhole(file, bytes);
+      });
+      return { backendRef, size };
+    } catch (error) {
+      throw fileError('take over', reference, error);
+    }
+  }
+
+  async unmanage(volume: BackendObject, call: PluginCall): Promise<void> {
+    call.signal.throwIfAborted();
+    const path = this.#path('volume', volume.placementId);
+    try {
+      await this.#imports.putBack(path, volume.placementId);
+    } catch (error) {
+      throw fileError('let go of', path, error);
     }
   }
 
@@ -252,6 +289,29 @@ export class FileDriver implements VolumeDriver, CloneSupport, CreateFromSnapsho
     return this.#reflink;
   }
 
+  /** Changes the size of a volume's file, and tells it once it is on stable storage. */
+  async #resize(
+    verb: 'extend' | 'shrink',
+    volume: BackendObject,
+    call: PluginCall,
+    change: (file: FileHandle, present: number) => Promise<void>,
+  ): Promise<{ readonly size: number }> {
+    call.signal.throwIfAborted();
+    const path = await this.#find(volume);
+    try {
+      const file = await open(path, 'r+');
+      try {
+        await change(file, (await file.stat()).size);
+        await file.sync();
+        return { size: (await file.stat()).size };
+      } finally {
+        await file.close();
+      }
+    } catch (error) {
+      throw fileError(verb, path, error);
+    }
+  }
+
   async #make(kind: Kind, request: BackendObject, call: PluginCall): Promise<Created> {
     call.signal.throwIfAborted();
     const path = this.#path(kind, request.placementId);
@@ -304,26 +364,9 @@ export class FileDriver implements VolumeDriver, CloneSupport, CreateFromSnapsho
     return found.size;
   }
 
-  async #grow(file: FileHandle, present: number, size: number): Promise<void> {
-    if (this.#options.provisioning === 'thin') return file.truncate(size);
-    const { directory } = this.#options;
-    const { bavail, bsize } = await statfs(directory);
-    // Some file systems fill up before they notice that it does not fit.
-    if (bavail * bsize < size - present) {
-      throw new ScoriaError(
-        'device-no-space',
-        `The file system of ${directory} has ${bavail * bsize} bytes left, not ${size - present}`,
-      );
-    }
-    try {
-      if (await reserveSpace(file.fd, present, size - present)) return;
-    } catch (error) {
-      await file.truncate(present);
-      throw error;
-    }
-    throw new ScoriaError('backend-failed', `The file system of ${directory} cannot reserve space for thick volumes`, {
-      remedy: 'Set "provisioning" of the backend to "thin", or use ext4 or XFS.',
-    });
+  #grow(file: FileHandle, present: number, size: number): Promise<void> {
+    const { directory, provisioning } = this.#options;
+    return provisioning === 'thin' ? file.truncate(size) : growThick(file, directory, present, size);
   }
 
   async #remove(kind: Kind, object: BackendObject, call: PluginCall): Promise<void> {
@@ -331,32 +374,13 @@ export class FileDriver implements VolumeDriver, CloneSupport, CreateFromSnapsho
     const path = this.#path(kind, object.placementId);
     try {
       await rm(this.#temporary(kind, object.placementId), { force: true });
-      if (await this.#free(path, call)) await rm(path, { force: true });
+      await freeInPieces(path, call);
+      await rm(path, { force: true });
       // Also when it is gone: the call that removed it may have ended before this.
       await syncDirectory(this.#folder(kind));
     } catch (error) {
       if (call.signal.aborted) throw error;
       throw fileError('delete', path, error);
-    }
-  }
-
-  /** Frees a file's space in pieces: unlink(2) of a large file would hold up the file system and cannot be stopped. */
-  async #free(path: string, call: PluginCall): Promise<boolean> {
-    const found = await statIfThere(path);
-    if (!found) return false;
-    if (found.size <= punchPiece) return true;
-    const file = await open(path, 'r+');
-    try {
-      for await (const { start, end } of dataRuns(file.fd, 0, found.size)) {
-        for (let at = start; at < end; at += punchPiece) {
-          call.signal.throwIfAborted();
-          if (!(await punchHole(file.fd, at, Math.min(punchPiece, end - at)))) return true;
-          call.progress(Math.min(at + punchPiece, end), found.size);
-        }
-      }
-      return true;
-    } finally {
-      await file.close();
     }
   }
 
@@ -387,7 +411,7 @@ export class FileDriver implements VolumeDriver, CloneSupport, CreateFromSnapsho
   async #find(object: BackendObject): Promise<string> {
     const { directory } = this.#options;
     const { backendRef, placementId } = object;
-    if (backendRef !== null && !reference.test(backendRef)) {
+    if (backendRef !== null && !ownReference.test(backendRef)) {
       throw new ScoriaError('internal', `"${backendRef}" is no reference of this driver`);
     }
     const candidates = backendRef

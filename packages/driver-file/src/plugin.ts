@@ -36,7 +36,7 @@ export const filePlugin: Plugin<'driver'> = definePlugin({
   kind: 'driver',
   api: '^1.0',
   config: fileConfigSchema,
-  capabilities: ['clone', 'create-from-snapshot', 'revert'],
+  capabilities: ['clone', 'create-from-snapshot', 'revert', 'shrink', 'manage'],
   create: ({ config, baseDirectory, installationId, random }) =>
     new FileDriver({ ...config, directory: resolve(baseDirectory, config.directory), installationId, random }),
 });

@@ -36,14 +36,14 @@ test('check marks the directory as ours, for our eyes only', async () => {
   expect(marker).toEqual({ format: 1, backendId, installationId: installation, blockSize: 512 });
   expect(await mode(join(directory, 'scoria-backend.json'))).toBe(0o600);
   expect(await mode(directory)).toBe(0o700);
-  expect((await readdir(directory)).toSorted()).toEqual(['scoria-backend.json', 'snapshots', 'volumes']);
+  expect((await readdir(directory)).toSorted()).toEqual(['import', 'scoria-backend.json', 'snapshots', 'volumes']);
   expect(await readdir(join(directory, 'volumes'))).toEqual([]);
 });
 
 test('drivers that start at the same time agree on one id', async () => {
   const found = await Promise.all(Array.from({ length: 8 }, () => start().check(call)));
   expect(new Set(found.map(({ backendId }) => backendId)).size).toBe(1);
-  expect((await readdir(directory)).length).toBe(3);
+  expect((await readdir(directory)).length).toBe(4);
 });
 
 test("another installation's directory is refused", async () => {

@@ -7,10 +7,15 @@ import {
   type CreatedCopy,
   type CreateFromSnapshotSupport,
   type DeviceLocator,
+  type Extent,
+  type ExtentSupport,
   type ListedObject,
+  type ManageableObject,
+  type ManageSupport,
   type PluginCall,
   type PoolReport,
   type RevertSupport,
+  type ShrinkSupport,
   type VolumeDriver,
 } from '@scoria/core';
 import { MemoryObject, type MemoryBackend, type MemoryPool } from './memory-backend.ts';
@@ -19,7 +24,9 @@ import { MemoryObject, type MemoryBackend, type MemoryPool } from './memory-back
 export const locatorKind = 'memory';
 
 /** Keeps volumes in a {@link MemoryBackend}. Copies and reverts are instant: they share chunks until one is written. */
-export class MemoryDriver implements VolumeDriver, CloneSupport, CreateFromSnapshotSupport, RevertSupport {
+export class MemoryDriver
+  implements VolumeDriver, CloneSupport, CreateFromSnapshotSupport, RevertSupport, ShrinkSupport, ManageSupport, ExtentSupport
+{
   readonly #backend: MemoryBackend;
   readonly #installationId: string;
 
@@ -91,6 +98,68 @@ export class MemoryDriver implements VolumeDriver, CloneSupport, CreateFromSnaps
     return { done: true };
   }
 
+  async shrink(volume: BackendObject, size: number, call: PluginCall): Promise<{ readonly size: number }> {
+    call.signal.throwIfAborted();
+    const object = this.#find(volume);
+    const wanted = this.#wholeBlocks(size);
+    if (wanted < object.size) object.shrink(wanted);
+    return { size: object.size };
+  }
+
+  async *listManageable(call: PluginCall): AsyncGenerator<ManageableObject> {
+    for (const [reference, { pool, size }] of this.#backend.foreign) {
+      call.signal.throwIfAborted();
+      yield { reference, pool: pool.options.name, size, placementId: null, refusal: null };
+    }
+    for (const { kind, placementId, pool, size } of this.#backend.objects.values()) {
+      call.signal.throwIfAborted();
+      if (kind !== 'volume') continue;
+      yield { reference: placementId, pool: pool.options.name, size, placementId, refusal: 'It is managed already.' };
+    }
+  }
+
+  async manage(target: BackendObject, reference: string, call: PluginCall): Promise<Created> {
+    call.signal.throwIfAborted();
+    const { objects, foreign, backendId } = this.#backend;
+    const { placementId } = target;
+    const done = objects.get(placementId);
+    if (done) return { backendRef: placementId, size: done.size };
+    if (objects.has(reference)) throw new ScoriaError('conflict', `Volume ${reference} of ${backendId} is managed already`);
+    const found = foreign.get(reference);
+    if (!found) throw new ScoriaError('not-found', `Memory backend ${backendId} has no volume ${reference} to take over`);
+    if (found.pool.options.name !== target.pool) {
+      throw new ScoriaError('not-found', `Volume ${reference} lies in pool ${found.pool.options.name}, not ${target.pool}`);
+    }
+    foreign.delete(reference);
+    found.rename(placementId);
+    objects.set(placementId, found);
+    return { backendRef: placementId, size: found.size };
+  }
+
+  async unmanage(volume: BackendObject, call: PluginCall): Promise<void> {
+    call.signal.throwIfAborted();
+    const { objects, foreign } = this.#backend;
+    const found = objects.get(volume.placementId);
+    if (!found) return;
+    objects.delete(volume.placementId);
+    foreign.set(volume.placementId, found);
+  }
+
+  async *allocatedExtents(object: BackendObject, call: PluginCall): AsyncGenerator<Extent> {
+    call.signal.throwIfAborted();
+    const found = this.#find(object);
+    yield* found.allocated(0, found.size);
+  }
+
+  async *changedExtents(from: BackendObject, to: BackendObject, call: PluginCall): AsyncGenerator<Extent> {
+    call.signal.throwIfAborted();
+    const [before, after] = [this.#find(from), this.#find(to)];
+    if (before.origin === undefined || before.origin !== after.origin) {
+      throw new ScoriaError('not-supported', `${from.placementId} and ${to.placementId} are not snapshots of one volume`);
+    }
+    yield* before.differing(after);
+  }
+
   async *list(call: PluginCall): AsyncGenerator<ListedObject> {
     for (const object of this.#backend.objects.values()) {
       call.signal.throwIfAborted();
@@ -131,7 +200,12 @@ export class MemoryDriver implements VolumeDriver, CloneSupport, CreateFromSnaps
     if (found && (found.kind !== kind || found.size < size)) {
       throw new ScoriaError('conflict', `Placement ${placementId} is a ${found.kind} of ${found.size} bytes already`);
     }
-    const object = found ?? new MemoryObject({ kind, placementId, size }, this.#pool(request.pool));
+    const object =
+      found ??
+      new MemoryObject(
+        { kind, placementId, size, origin: kind === 'snapshot' ? source?.placementId : undefined },
+        this.#pool(request.pool),
+      );
     const filled = source !== undefined && source.pool === object.pool;
     if (!found) {
       if (filled) object.share(source);

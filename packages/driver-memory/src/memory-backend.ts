@@ -68,24 +68,33 @@ export interface MemoryObjectOptions {
   readonly kind: 'volume' | 'snapshot';
   readonly placementId: string;
   readonly size: number;
+  /** Of a snapshot: placement id of its volume. */
+  readonly origin?: string | undefined;
 }
 
 /** A volume or snapshot: sparse bytes in chunks that copies share. */
 export class MemoryObject {
   readonly kind: 'volume' | 'snapshot';
-  readonly placementId: string;
   readonly pool: MemoryPool;
+  /** Of a snapshot: placement id of its volume. */
+  readonly origin: string | undefined;
+  #placementId: string;
   readonly #chunks = new Map<number, Chunk>();
   #size = 0;
   #removed = false;
 
   constructor(options: MemoryObjectOptions, pool: MemoryPool) {
     this.kind = options.kind;
-    this.placementId = options.placementId;
+    this.origin = options.origin;
+    this.#placementId = options.placementId;
     this.pool = pool;
     this.grow(options.size);
   }
 
+  /** For a volume that is not ours the name that it has. */
+  get placementId(): string {
+    return this.#placementId;
+  }
   get size(): number {
     return this.#size;
   }
@@ -102,6 +111,29 @@ export class MemoryObject {
   grow(size: number): void {
     if (!this.pool.options.thin) this.pool.take(size - this.#size);
     this.#size = size;
+  }
+
+  /** Makes it smaller; what lies beyond is forgotten. */
+  shrink(size: number): void {
+    this.zero(size, this.#size - size);
+    if (!this.pool.options.thin) this.pool.give(this.#size - size);
+    this.#size = size;
+  }
+
+  /** Gives it another name. */
+  rename(placementId: string): void {
+    this.#placementId = placementId;
+  }
+
+  /** The chunks in which it differs from another object, ascending. */
+  *differing(other: MemoryObject): Generator<{ readonly offset: number; readonly length: number }> {
+    const indexes = new Set([...this.#chunks.keys(), ...other.#chunks.keys()]);
+    const end = Math.max(this.#size, other.#size);
+    for (const index of [...indexes].toSorted((a, b) => a - b)) {
+      const offset = index * chunkSize;
+      // One chunk that both hold is the same in both.
+      if (this.#chunks.get(index) !== other.#chunks.get(index)) yield { offset, length: Math.min(chunkSize, end - offset) };
+    }
   }
 
   /** Takes over the content of another object of the same pool without copying; what lies beyond it reads as zeroes. */
@@ -201,6 +233,8 @@ export class MemoryBackend {
   readonly pools: ReadonlyMap<string, MemoryPool>;
   /** By placement id. */
   readonly objects = new Map<string, MemoryObject>();
+  /** Volumes that are nobody's, by name: they can be taken over. */
+  readonly foreign = new Map<string, MemoryObject>();
   /** The installation that marked it as its own. */
   installationId: string | undefined;
 

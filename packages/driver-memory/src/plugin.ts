@@ -64,7 +64,7 @@ function define<Schema extends z.ZodType>(
     kind: 'driver',
     api: '^1.0',
     config,
-    capabilities: ['clone', 'create-from-snapshot', 'revert'],
+    capabilities: ['clone', 'create-from-snapshot', 'revert', 'shrink', 'manage', 'extents'],
     locates: locatorKind,
     devices: { [locatorKind]: open },
     create: (context) => {

@@ -1,4 +1,4 @@
-import type { UsageByType } from '@scoria/core';
+import { uncountedVolumeStatuses, type UsageByType } from '@scoria/core';
 import { sql } from 'kysely';
 import type { Session } from './session.ts';
 
@@ -28,7 +28,7 @@ export function countOut(session: Session, kind: CountedKind, id: string): Promi
   return addToUsage(session, kind, id, -1);
 }
 
-/** Runs a change of the size or the volume type of a row, if `counts` says that it is one, and keeps the sums right. */
+/** Runs a change of the size, the volume type, or a status that counts otherwise, of a row, if `counts` says that it is one, and keeps the sums right. */
 export async function recounted<T>(
   session: Session,
   kind: CountedKind,
@@ -45,7 +45,8 @@ export async function recounted<T>(
 
 async function addToUsage(session: Session, kind: CountedKind, id: string, sign: 1 | -1): Promise<void> {
   await sql`insert into project_usage (project_id, kind, volume_type_id, number, bytes)
-    select project_id, ${kind}, volume_type_id, ${sign}, ${sign} * size from ${sql.table(kind)} where id = ${id}
+    select project_id, ${kind}, volume_type_id, ${sign}, ${sign} * size from ${sql.table(kind)}
+    where id = ${id} and status not in (${sql.join(uncountedVolumeStatuses)})
     on conflict (project_id, kind, volume_type_id) do update
     set number = project_usage.number + excluded.number, bytes = project_usage.bytes + excluded.bytes`.execute(session.db);
 }

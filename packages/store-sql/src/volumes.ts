@@ -1,6 +1,7 @@
 import {
   migrationStatuses,
   targetState,
+  uncountedVolumeStatuses,
   volumeStatuses,
   volumeTransitions,
   type MigrationStatus,
@@ -167,11 +168,12 @@ export class SqlVolumes implements VolumeRepository {
   ): Promise<Volume> {
     const transition = volumeTransitions[name];
     const status = targetState(transition, options.to);
-    const changed = await this.#write(id, { ...options.patch, status, updatedAt: now }, [
-      equals(volumeTable.ref('id'), id),
-      ...visible(tenancy),
-      isOneOf(volumeTable.ref('status'), transition.from),
-    ]);
+    const changed = await this.#write(
+      id,
+      { ...options.patch, status, updatedAt: now },
+      [equals(volumeTable.ref('id'), id), ...visible(tenancy), isOneOf(volumeTable.ref('status'), transition.from)],
+      uncountedVolumeStatuses.some((each) => each === status || transition.from.includes(each)),
+    );
     const volume = await this.get(tenancy, id);
     if (changed === 0) throw refusedTransition('Volume', volume, name, transition);
     return volume;
@@ -186,8 +188,14 @@ export class SqlVolumes implements VolumeRepository {
     return usageOf(this.#session, 'volumes', projectId);
   }
 
-  #write(id: string, patch: Partial<StoredVolume>, conditions: readonly RawBuilder<unknown>[]): Promise<number> {
-    const counts = patch.size !== undefined || patch.volumeTypeId !== undefined;
+  /** @param recounts - the status may count otherwise afterwards. */
+  #write(
+    id: string,
+    patch: Partial<StoredVolume>,
+    conditions: readonly RawBuilder<unknown>[],
+    recounts = false,
+  ): Promise<number> {
+    const counts = patch.size !== undefined || patch.volumeTypeId !== undefined || recounts;
     return recounted(this.#session, 'volumes', id, counts, () => updateEntities(this.#session, volumeTable, patch, conditions));
   }
 }

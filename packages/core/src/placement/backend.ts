@@ -1,4 +1,6 @@
-import type { PoolReport } from '../volume/driver.ts';
+import { ScoriaError } from '../error/scoria-error.ts';
+import type { Repositories } from '../store/store.ts';
+import type { DriverCapability, PoolReport } from '../volume/driver.ts';
 
 /** A backend as its volume service last described it. */
 export interface Backend {
@@ -24,6 +26,35 @@ export interface Backend {
 /** `host@backend`, or with a pool `host@backend#pool`. */
 export function hostString(backend: Pick<Backend, 'host' | 'name'>, pool?: string): string {
   return pool === undefined ? `${backend.host}@${backend.name}` : `${backend.host}@${backend.name}#${pool}`;
+}
+
+/** A host string `host@backend` or `host@backend#pool`, resolved. */
+export interface NamedPlace {
+  readonly backend: Backend;
+  /** `undefined`: the host string names none. */
+  readonly pool: string | undefined;
+}
+
+/** What a host string names; `undefined` when there is no such backend, or it has no such pool. */
+export function placeNamed(backends: readonly Backend[], host: string): NamedPlace | undefined {
+  const [label = '', pool] = host.split('#');
+  const backend = backends.find((each) => hostString(each) === label);
+  if (!backend || (pool !== undefined && !backend.pools.some(({ name }) => name === pool))) return undefined;
+  return { backend, pool };
+}
+
+/** The backend that a placement is on. `backend-unavailable` when nobody has reported it. */
+export async function backendOf(repositories: Repositories, placementId: string): Promise<Backend> {
+  const { backendId } = await repositories.placements.get(placementId);
+  const backend = (await repositories.backends.list()).find(({ id }) => id === backendId);
+  if (!backend) throw new ScoriaError('backend-unavailable', `Backend ${backendId} is not known.`);
+  return backend;
+}
+
+/** Throws `not-supported` when a backend's driver has not declared a capability. */
+export function requireCapability(backend: Pick<Backend, 'name' | 'driverCapabilities'>, capability: DriverCapability): void {
+  if (backend.driverCapabilities.includes(capability)) return;
+  throw new ScoriaError('not-supported', `The driver of backend ${backend.name} does not have the capability "${capability}".`);
 }
 
 /** The backends of a store. */

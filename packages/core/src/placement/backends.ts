@@ -16,6 +16,7 @@ import type { ExportRequest, Transport } from '../transport/transport.ts';
 import type { BackendObject, PluginCall } from '../volume/driver.ts';
 import type { Access } from '../attachment/access.ts';
 import type { Placement } from './placement.ts';
+import { StillDevice } from './still-device.ts';
 
 /** A backend that this process serves. */
 export interface ServedBackend extends ConfiguredBackend {
@@ -110,9 +111,15 @@ export class Backends {
     return backend.transport;
   }
 
-  /** Opens a volume or snapshot in this process. */
+  /**
+   * Opens a volume or snapshot in this process. What is opened for reading only must not be written to by anybody
+   * meanwhile: where the driver knows which parts have data, the device asks it.
+   */
   async open(backend: ServedBackend, object: BackendObject, options: OpenOptions, call: PluginCall): Promise<BlockDevice> {
-    return this.openLocated(backend, await backend.driver.locate(object, call), options);
+    const device = await this.openLocated(backend, await backend.driver.locate(object, call), options);
+    const { driver } = backend;
+    if (!options.readOnly || !driver.allocatedExtents) return device;
+    return new StillDevice(device, () => driver.allocatedExtents?.(object, call) ?? device.allocatedExtents(0, device.size));
   }
 
   /** Opens what a driver located. */

@@ -1,13 +1,6 @@
 import { ScoriaError } from '../error/scoria-error.ts';
-import type {
-  AnyVolumeDriver,
-  BackendObject,
-  CloneSupport,
-  CreateFromSnapshotSupport,
-  PluginCall,
-  RevertSupport,
-  VolumeDriver,
-} from '../volume/driver.ts';
+import type { Extent } from '../device/block-device.ts';
+import type { AnyVolumeDriver, BackendObject, PluginCall, VolumeDriver } from '../volume/driver.ts';
 import type { Guard } from './guard.ts';
 
 const quick = 60_000;
@@ -40,38 +33,62 @@ function believable<Told extends { readonly size: number; readonly backendRef?: 
   return told;
 }
 
+/** What a driver tells of the size of a volume that it made smaller, when it can be true; else `backend-failed`. */
+function shrunk<Told extends { readonly size: number }>(volume: BackendObject, asked: number, told: Told): Told {
+  if (told.size <= volume.size) return believable('shrink', asked, told);
+  throw new ScoriaError('backend-failed', `The driver says after shrink that ${volume.size} bytes have become ${told.size}.`);
+}
+
+/** Extents as a driver tells them. Ones that overlap, go back or leave the object are `backend-failed`: a copy that trusted them would lose data. */
+async function* believableExtents(verb: string, size: number, extents: AsyncIterable<Extent>): AsyncGenerator<Extent> {
+  let end = 0;
+  for await (const extent of extents) {
+    const { offset, length } = extent;
+    const sound = Number.isSafeInteger(offset) && Number.isSafeInteger(length) && offset >= end && length > 0;
+    if (!sound || offset + length > size) {
+      throw new ScoriaError(
+        'backend-failed',
+        `The driver's ${verb} tells of ${length} bytes at ${offset}, after ${end} and within ${size}.`,
+      );
+    }
+    end = offset + length;
+    yield extent;
+  }
+}
+
 /** A driver behind core's {@link Guard}; it has the same optional groups as the driver itself. */
 export function guardDriver(driver: AnyVolumeDriver, guard: Guard): AnyVolumeDriver {
   const run = <T>(verb: string, patience: number, objects: string[], call: PluginCall, work: (call: PluginCall) => Promise<T>) =>
     guard.call(verb, { patience, objects }, call, work);
-  const guarded: VolumeDriver & {
-    -readonly [Key in keyof (CloneSupport & CreateFromSnapshotSupport & RevertSupport)]?: AnyVolumeDriver[Key];
-  } = {
-    check: (call) => run('check', quick, [], call, (inner) => driver.check(inner)),
-    pools: (call) => run('pools', quick, [], call, (inner) => driver.pools(inner)),
-    create: (request, call) =>
-      run('create', quick, ids(request), call, async (inner) =>
-        believable('create', request.size, await driver.create(request, inner)),
-      ),
-    delete: (volume, call) => run('delete', long, ids(volume), call, (inner) => driver.delete(volume, inner)),
-    extend: (volume, size, call) =>
-      run('extend', quick, ids(volume), call, async (inner) =>
-        believable('extend', size, await driver.extend(volume, size, inner)),
-      ),
-    createSnapshot: (snapshot, volume, call) =>
-      run('createSnapshot', long, ids(snapshot, volume), call, (inner) => driver.createSnapshot(snapshot, volume, inner)),
-    deleteSnapshot: (snapshot, call) =>
-      run('deleteSnapshot', long, ids(snapshot), call, (inner) => driver.deleteSnapshot(snapshot, inner)),
-    list: async function* (call) {
-      try {
-        yield* driver.list(call);
-      } catch (error) {
-        throw guard.coded('list', error);
-      }
-    },
-    locate: (object, call) => run('locate', quick, [], call, (inner) => driver.locate(object, inner)),
+  const coded = async function* <T>(verb: string, items: () => AsyncIterable<T>): AsyncGenerator<T> {
+    try {
+      yield* items();
+    } catch (error) {
+      throw guard.coded(verb, error);
+    }
   };
-  const { clone, createFromSnapshot, revert } = driver;
+  const guarded: VolumeDriver & { -readonly [Key in Exclude<keyof AnyVolumeDriver, keyof VolumeDriver>]?: AnyVolumeDriver[Key] } =
+    {
+      check: (call) => run('check', quick, [], call, (inner) => driver.check(inner)),
+      pools: (call) => run('pools', quick, [], call, (inner) => driver.pools(inner)),
+      create: (request, call) =>
+        run('create', quick, ids(request), call, async (inner) =>
+          believable('create', request.size, await driver.create(request, inner)),
+        ),
+      delete: (volume, call) => run('delete', long, ids(volume), call, (inner) => driver.delete(volume, inner)),
+      extend: (volume, size, call) =>
+        run('extend', quick, ids(volume), call, async (inner) =>
+          believable('extend', size, await driver.extend(volume, size, inner)),
+        ),
+      createSnapshot: (snapshot, volume, call) =>
+        run('createSnapshot', long, ids(snapshot, volume), call, (inner) => driver.createSnapshot(snapshot, volume, inner)),
+      deleteSnapshot: (snapshot, call) =>
+        run('deleteSnapshot', long, ids(snapshot), call, (inner) => driver.deleteSnapshot(snapshot, inner)),
+      list: (call) => coded('list', () => driver.list(call)),
+      locate: (object, call) => run('locate', quick, [], call, (inner) => driver.locate(object, inner)),
+    };
+  const { clone, createFromSnapshot, revert, shrink, listManageable, manage, unmanage } = driver;
+  const { allocatedExtents, changedExtents } = driver;
   if (clone) {
     guarded.clone = (target, source, call) =>
       run('clone', long, ids(target, source), call, (inner) => clone.call(driver, target, source, inner));
@@ -85,6 +102,36 @@ export function guardDriver(driver: AnyVolumeDriver, guard: Guard): AnyVolumeDri
   if (revert) {
     guarded.revert = (volume, snapshot, call) =>
       run('revert', long, ids(volume, snapshot), call, (inner) => revert.call(driver, volume, snapshot, inner));
+  }
+  if (shrink) {
+    guarded.shrink = (volume, size, call) =>
+      run('shrink', long, ids(volume), call, async (inner) =>
+        shrunk(volume, size, await shrink.call(driver, volume, size, inner)),
+      );
+  }
+  if (listManageable) guarded.listManageable = (call) => coded('listManageable', () => listManageable.call(driver, call));
+  if (manage) {
+    guarded.manage = (target, reference, call) =>
+      // Two who want the same volume under two ids meet here.
+      run('manage', long, [...ids(target), `reference ${reference}`], call, async (inner) =>
+        believable('manage', 1, await manage.call(driver, target, reference, inner)),
+      );
+  }
+  if (unmanage) {
+    guarded.unmanage = (volume, call) =>
+      run('unmanage', long, ids(volume), call, (inner) => unmanage.call(driver, volume, inner));
+  }
+  if (allocatedExtents) {
+    guarded.allocatedExtents = (object, call) =>
+      coded('allocatedExtents', () =>
+        believableExtents('allocatedExtents', object.size, allocatedExtents.call(driver, object, call)),
+      );
+  }
+  if (changedExtents) {
+    guarded.changedExtents = (from, to, call) =>
+      coded('changedExtents', () =>
+        believableExtents('changedExtents', Math.max(from.size, to.size), changedExtents.call(driver, from, to, call)),
+      );
   }
   return guarded;
 }

@@ -23,6 +23,7 @@ import type { Snapshots as SnapshotsClass } from '../snapshot/snapshots.ts';
 import type { Housekeeping as HousekeepingClass } from '../store/housekeeping.ts';
 import type { Store as StoreContract } from '../store/store.ts';
 import type { VolumeTypes as VolumeTypesClass } from '../volume-type/volume-types.ts';
+import type { ManagedVolumes as ManagedVolumesClass } from '../volume/managed-volumes.ts';
 import type { VolumeMoves as VolumeMovesClass } from '../volume/volume-moves.ts';
 import type { Volumes as VolumesClass } from '../volume/volumes.ts';
 import type { Plugins as PluginsContract } from './plugins.ts';
@@ -48,6 +49,7 @@ export const OperationServices = token<OperationServicesContract>('OperationServ
 export const OperationWorker = token<OperationWorkerClass>('OperationWorker');
 export const Operations = token<OperationsClass>('Operations');
 export const Volumes = token<VolumesClass>('Volumes');
+export const ManagedVolumes = token<ManagedVolumesClass>('ManagedVolumes');
 export const VolumeMoves = token<VolumeMovesClass>('VolumeMoves');
 export const Snapshots = token<SnapshotsClass>('Snapshots');
 export const Attachments = token<AttachmentsClass>('Attachments');

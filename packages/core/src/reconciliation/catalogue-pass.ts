@@ -3,7 +3,7 @@ import { disconnectAttachment } from '../attachment/disconnect-attachment.ts';
 import type { Transaction } from '../event/outbox.ts';
 import type { Snapshot, SnapshotStatus } from '../snapshot/snapshot.ts';
 import { settledStatus } from '../volume/settled-status.ts';
-import { settledVolumeStatuses, type Volume, type VolumeStatus } from '../volume/volume.ts';
+import { settledVolumeStatuses, type Volume, type VolumeStatus, type VolumeTransition } from '../volume/volume.ts';
 import { allAttachments } from './all-attachments.ts';
 import { atOnce, type MendOutcome, type Observation, type PassTools, type PassView } from './observation.ts';
 import { orMissing } from './or-missing.ts';
@@ -94,6 +94,8 @@ const movingStatuses = [
   'reverting',
   'retyping',
   'maintenance',
+  'managing',
+  'unmanaging',
   'deleting',
 ] as const satisfies VolumeStatus[];
 const movingSnapshotStatuses = ['creating', 'restoring', 'deleting'] as const satisfies SnapshotStatus[];
@@ -128,7 +130,7 @@ async function endStuckVolume({ outbox, holdLease, clock }: PassTools, id: strin
     const volume = await orMissing(transaction.volumes.get('every-project', id));
     if (!volume || (await transaction.operations.using('volume', id)).length > 0) return 'gone';
     const now = clock.now();
-    const fail = async (name: 'creationFailed' | 'deletionFailed' | 'revertFailed', status: VolumeStatus) => {
+    const fail = async (name: VolumeTransition, status: VolumeStatus) => {
       await transaction.volumes.transition('every-project', id, name, now, { to: status });
       transaction.emit({ name: 'volume.changed', payload: { volumeId: id, projectId: volume.projectId, status } });
     };
@@ -141,6 +143,12 @@ async function endStuckVolume({ outbox, holdLease, clock }: PassTools, id: strin
         break;
       case 'reverting':
         await fail('revertFailed', 'error');
+        break;
+      case 'managing':
+        await fail('managingFailed', 'error_managing');
+        break;
+      case 'unmanaging':
+        await fail('unmanagingFailed', 'error');
         break;
       case 'extending':
         await settle(transaction, volume, 'extendEnded', now);

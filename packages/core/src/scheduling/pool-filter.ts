@@ -17,7 +17,7 @@ export interface PoolState {
 
 /** What has to be placed. */
 export interface PlacementRequest {
-  /** Bytes. */
+  /** Bytes that it takes more than it has; 0 for one that lies in the pool already. */
   readonly size: number;
   readonly availabilityZone: string | null;
   /** Extra specs of the volume type. */

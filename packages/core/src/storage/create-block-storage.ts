@@ -30,6 +30,7 @@ import { Snapshots } from '../snapshot/snapshots.ts';
 import { Housekeeping } from '../store/housekeeping.ts';
 import type { Store } from '../store/store.ts';
 import { VolumeTypes } from '../volume-type/volume-types.ts';
+import { ManagedVolumes } from '../volume/managed-volumes.ts';
 import { VolumeMoves } from '../volume/volume-moves.ts';
 import { Volumes } from '../volume/volumes.ts';
 
@@ -55,6 +56,7 @@ export interface BlockStorageOptions {
 export interface BlockStorage {
   readonly volumes: Volumes;
   readonly moves: VolumeMoves;
+  readonly managedVolumes: ManagedVolumes;
   readonly snapshots: Snapshots;
   readonly attachments: Attachments;
   readonly connections: VolumeConnections;
@@ -117,6 +119,7 @@ export async function createBlockStorage(options: BlockStorageOptions): Promise<
       .class(tokens.Operations, Operations)
       .class(tokens.Volumes, Volumes)
       .class(tokens.VolumeMoves, VolumeMoves)
+      .class(tokens.ManagedVolumes, ManagedVolumes)
       .class(tokens.Snapshots, Snapshots)
       .class(tokens.Attachments, Attachments)
       .class(tokens.VolumeConnections, VolumeConnections)
@@ -134,6 +137,7 @@ export async function createBlockStorage(options: BlockStorageOptions): Promise<
       tokens.OperationWorker,
       tokens.Volumes,
       tokens.VolumeMoves,
+      tokens.ManagedVolumes,
       tokens.Snapshots,
       tokens.VolumeConnections,
       tokens.VolumeTypes,
@@ -155,6 +159,7 @@ export async function createBlockStorage(options: BlockStorageOptions): Promise<
     return {
       volumes: assembly.get(tokens.Volumes),
       moves: assembly.get(tokens.VolumeMoves),
+      managedVolumes: assembly.get(tokens.ManagedVolumes),
       snapshots: assembly.get(tokens.Snapshots),
       attachments: assembly.get(tokens.Attachments),
       connections: assembly.get(tokens.VolumeConnections),

@@ -8,6 +8,7 @@ import type { Placement } from '../placement/placement.ts';
 import type { DeviceLocator } from '../device/device-locator.ts';
 import type { MirrorSupport } from '../transport/transport.ts';
 import type { BackendObject, PluginCall } from './driver.ts';
+import { requireNoSnapshots } from './no-snapshots.ts';
 import { copyStill } from './point-in-time.ts';
 import { settledStatus } from './settled-status.ts';
 
@@ -82,16 +83,6 @@ async function settle(
   transaction.emit({ name: 'volume.changed', payload: { volumeId: input.volumeId, projectId: operation.projectId, status } });
 }
 
-/** Snapshots stay on their backend, so a volume that has any cannot leave it. Throws `invalid-state`. */
-export async function requireNoSnapshots(transaction: Transaction, volumeId: string): Promise<void> {
-  const count = await transaction.snapshots.count('every-project', { where: [{ field: 'volumeId', op: 'eq', value: volumeId }] });
-  if (count === 0) return;
-  throw new ScoriaError(
-    'invalid-state',
-    `Volume ${volumeId} has ${count} snapshots, which cannot move with it; delete them first.`,
-  );
-}
-
 /** Chooses the new place and claims it; finds out whether a retype can leave the volume where it is. */
 async function place(transaction: Transaction, { input, services, now }: StepContext<Input, State>): Promise<Partial<State>> {
   const source = await transaction.placements.get(input.placementId);
@@ -115,7 +106,7 @@ async function place(transaction: Transaction, { input, services, now }: StepCon
       );
     }
   }
-  await requireNoSnapshots(transaction, input.volumeId);
+  await requireNoSnapshots(transaction, input.volumeId, 'cannot move with it');
   const { accepted, refused } = await services.scheduler.explain(transaction, request, input.target ?? undefined);
   const { transport } = services.backends.get(source.backendId);
   const chosen = accepted.find(({ backendId, state }) => {

@@ -1,7 +1,7 @@
 import { ScoriaError } from '../error/scoria-error.ts';
 import type { Transaction } from '../event/outbox.ts';
 import type { BegunOperation, Operations } from '../operation/operations.ts';
-import { hostString } from '../placement/backend.ts';
+import { placeNamed } from '../placement/backend.ts';
 import type { Clock } from '../platform/clock.ts';
 import { wired } from '../plugin/token.ts';
 import * as tokens from '../plugin/tokens.ts';
@@ -9,7 +9,8 @@ import type { Quotas } from '../quota/quotas.ts';
 import type { Store } from '../store/store.ts';
 import { type RequestContext, tenancyOf } from '../tenancy/request-context.ts';
 import { requireAdmin } from '../tenancy/require-admin.ts';
-import { migrateVolume, requireNoSnapshots, retypeVolume } from './move-volume.ts';
+import { migrateVolume, retypeVolume } from './move-volume.ts';
+import { requireNoSnapshots } from './no-snapshots.ts';
 import type { Volume } from './volume.ts';
 
 /** Whether a retype may move the volume to where its new type can be had. */
@@ -69,12 +70,10 @@ export class VolumeMoves {
     const { operationId } = await this.#operations.acceptOperation(context, async (transaction) => {
       const now = this.#clock.now();
       const volume = await transaction.volumes.get(tenancyOf(context), id);
-      const [label = '', pool] = host.split('#');
-      const backend = (await transaction.backends.list()).find((each) => hostString(each) === label);
-      if (!backend || (pool !== undefined && !backend.pools.some((each) => each.name === pool))) {
-        throw new ScoriaError('invalid-input', `There is no host ${host} to migrate to.`);
-      }
-      if (volume.hostString === host || (pool === undefined && volume.hostString?.startsWith(`${label}#`))) {
+      const place = placeNamed(await transaction.backends.list(), host);
+      if (!place) throw new ScoriaError('invalid-input', `There is no host ${host} to migrate to.`);
+      const { backend, pool } = place;
+      if (volume.hostString === host || (pool === undefined && volume.hostString?.startsWith(`${host}#`))) {
         throw new ScoriaError('invalid-input', `Volume ${id} lies on ${host} already.`);
       }
       if (volume.status !== 'available' && volume.status !== 'in-use') {
@@ -83,7 +82,7 @@ export class VolumeMoves {
           `Volume ${id} is ${volume.status}; it must be available or in-use to be migrated.`,
         );
       }
-      await requireNoSnapshots(transaction, id);
+      await requireNoSnapshots(transaction, id, 'cannot move with it');
       if (options.lock && volume.status === 'available') await transaction.volumes.transition('every-project', id, 'lock', now);
       await transaction.volumes.update('every-project', id, { migrationStatus: 'migrating' }, now);
       const { extraSpecs } = await transaction.volumeTypes.get('every-project', volume.volumeTypeId);

@@ -12,12 +12,18 @@ export const volumeStatuses = [
   'reverting',
   'retyping',
   'maintenance',
+  'managing',
+  'unmanaging',
   'deleting',
   'error',
   'error_deleting',
+  'error_managing',
 ] as const;
 /** See {@link volumeStatuses}. */
 export type VolumeStatus = (typeof volumeStatuses)[number];
+
+/** Statuses in which a volume takes nothing of its project's quotas: taking it over came to nothing. */
+export const uncountedVolumeStatuses = ['error_managing'] as const satisfies VolumeStatus[];
 
 /** Statuses that follow from the attachments alone, while nothing else is done to the volume. */
 export const settledVolumeStatuses = [
@@ -36,7 +42,9 @@ export const volumeTransitions = defineTransitions<VolumeStatus>()({
   creationFailed: { from: ['creating'], to: ['error'] },
   attachmentsChanged: { from: [...settledVolumeStatuses], to: [...settledVolumeStatuses] },
   extend: { from: ['available', 'in-use'], to: ['extending'] },
-  /** Also after a failed extend: the volume is as it was, and a user message tells why. */
+  /** Cinder's clients know no word of its own for this. */
+  shrink: { from: ['available'], to: ['extending'] },
+  /** Of an extend or a shrink, also a failed one: the volume is as it was, and a user message tells why. */
   extendEnded: { from: ['extending'], to: [...settledVolumeStatuses] },
   revert: { from: ['available'], to: ['reverting'] },
   reverted: { from: ['reverting'], to: ['available'] },
@@ -46,8 +54,14 @@ export const volumeTransitions = defineTransitions<VolumeStatus>()({
   lock: { from: ['available'], to: ['maintenance'] },
   /** Also after a retype or migration that came to nothing: the volume is as it was, and a user message tells why. */
   moveEnded: { from: ['retyping', 'maintenance', ...settledVolumeStatuses], to: [...settledVolumeStatuses] },
+  managed: { from: ['managing'], to: ['available'] },
+  managingFailed: { from: ['managing'], to: ['error_managing'] },
+  unmanage: { from: ['available', 'error', 'error_managing'], to: ['unmanaging'] },
+  /** The volume is as it was, and a user message tells why. */
+  unmanagingFailed: { from: ['unmanaging'], to: ['available', 'error', 'error_managing'] },
   delete: { from: ['available', 'error', 'error_deleting'], to: ['deleting'] },
-  forceDelete: { from: volumeStatuses, to: ['deleting'] },
+  /** Not while the volume is taken over or let go: its bytes may be somebody else's. */
+  forceDelete: { from: volumeStatuses.filter((status) => !status.endsWith('managing')), to: ['deleting'] },
   deletionFailed: { from: ['deleting'], to: ['error_deleting'] },
 });
 /** Name of a change of status. */

@@ -1,6 +1,7 @@
 import { ScoriaError } from '../error/scoria-error.ts';
 import type { Transaction } from '../event/outbox.ts';
 import { hasEnded, type Operations } from '../operation/operations.ts';
+import { backendOf, requireCapability } from '../placement/backend.ts';
 import type { Clock } from '../platform/clock.ts';
 import type { Random } from '../platform/random.ts';
 import type { Settings } from '../plugin/settings.ts';
@@ -15,6 +16,11 @@ import { createVolume } from './create-volume.ts';
 import { deleteVolume } from './delete-volume.ts';
 import { extendVolume } from './extend-volume.ts';
 import { revertVolume } from './revert-volume.ts';
+import { newVolume } from './new-volume.ts';
+import { requireNoSnapshots } from './no-snapshots.ts';
+import { requireShrinkable, shrinkVolume } from './shrink-volume.ts';
+import { beginUnmanaging } from './unmanage-volume.ts';
+import { requireUnused } from './unused-volume.ts';
 import { sourceOf } from './volume-source.ts';
 import type { VolumeSummary } from './volume-repository.ts';
 import type { Volume, VolumeField, VolumePatch } from './volume.ts';
@@ -100,28 +106,18 @@ export class Volumes {
           : await transaction.volumeTypes.resolve('every-project', this.#settings.defaultVolumeType);
       const { projectId } = context;
       await this.#quotas.require(transaction, projectId, { volumes: 1, bytes: size, volumeTypeId: type.id, volumeBytes: size });
-      await transaction.volumes.insert({
-        id,
-        projectId,
-        userId: context.userId,
-        name: request.name ?? null,
-        description: request.description ?? null,
-        size,
-        status: 'creating',
-        volumeTypeId: type.id,
-        availabilityZone: request.availabilityZone ?? this.#settings.availabilityZone,
-        bootable: false,
-        readOnly: false,
-        multiattach: (request.multiattach ?? false) || type.extraSpecs['multiattach'] === '<is> True',
-        metadata: request.metadata ?? {},
-        sourceVolumeId: request.sourceVolumeId ?? null,
-        snapshotId: request.snapshotId ?? null,
-        placementId: null,
-        migrationStatus: null,
-        createdAt: now,
-        updatedAt: null,
-        launchedAt: null,
-      });
+      await transaction.volumes.insert(
+        newVolume(context, request, type, {
+          id,
+          size,
+          status: 'creating',
+          availabilityZone: request.availabilityZone ?? this.#settings.availabilityZone,
+          multiattach: request.multiattach,
+          sourceVolumeId: request.sourceVolumeId,
+          snapshotId: request.snapshotId,
+          createdAt: now,
+        }),
+      );
       transaction.emit({ name: 'volume.changed', payload: { volumeId: id, projectId, status: 'creating' } });
       return this.#operations.begin(transaction, createVolume, context, {
         input: {
@@ -208,6 +204,40 @@ export class Volumes {
     return { operationId };
   }
 
+  /**
+   * Makes an available volume without snapshots smaller, for good. `size` in bytes, less than now.
+   *
+   * @param confirmation - the volume's id, to show that the loss is meant; anything else is `invalid-input`.
+   */
+  async shrink(
+    context: RequestContext,
+    id: string,
+    size: number,
+    confirmation: string | undefined,
+  ): Promise<{ readonly operationId: string }> {
+    const { operationId } = await this.#operations.acceptOperation(context, async (transaction) => {
+      const volume = await transaction.volumes.get(tenancyOf(context), id);
+      requireShrinkable(volume, size, confirmation);
+      await transaction.volumes.transition('every-project', id, 'shrink', this.#clock.now());
+      await requireUnused(transaction, volume);
+      await requireNoSnapshots(transaction, id, 'would be larger than it, so that it could not go back to them');
+      const placementId = requirePlacement(volume);
+      const backend = await backendOf(transaction, placementId);
+      requireCapability(backend, 'shrink');
+      const { projectId } = volume;
+      transaction.emit({ name: 'volume.changed', payload: { volumeId: id, projectId, status: 'extending' } });
+      return this.#operations.begin(transaction, shrinkVolume, context, {
+        input: { volumeId: id, placementId, from: volume.size, size },
+        resourceKind: 'volume',
+        resourceId: id,
+        uses: [{ kind: 'volume', id, mode: 'change' }],
+        backendId: backend.id,
+        projectId,
+      });
+    });
+    return { operationId };
+  }
+
   /** Puts a volume back to its latest snapshot. */
   async revert(context: RequestContext, id: string, snapshotId: string): Promise<{ readonly operationId: string }> {
     const { operationId } = await this.#operations.acceptOperation(context, async (transaction) => {
@@ -270,23 +300,9 @@ export class Volumes {
     const { operationId } = await this.#operations.acceptOperation(context, async (transaction) => {
       const now = this.#clock.now();
       const volume = await transaction.volumes.get(tenancyOf(context), id);
-      const attachments = await transaction.attachments.ofVolumes([id]);
-      if (attachments.length > 0) {
-        throw new ScoriaError(
-          'invalid-state',
-          `Volume ${id} is ${volume.status} and has ${attachments.length} attachments; detach it first.`,
-          {
-            details: { status: volume.status },
-          },
-        );
-      }
-      const accesses = await transaction.accesses.ofVolume(id);
-      if (accesses.length > 0) {
-        throw new ScoriaError(
-          'invalid-state',
-          `Volume ${id} may still be published: the end of an access to it has not succeeded yet.`,
-        );
-      }
+      // It was never ours: it is let go, and its bytes stay.
+      if (volume.status === 'error_managing') return beginUnmanaging(transaction, this.#operations, context, volume, now);
+      await requireUnused(transaction, volume);
       const snapshots = await transaction.snapshots.list('every-project', {
         where: [{ field: 'volumeId', op: 'eq', value: id }],
       });
