@@ -5,7 +5,6 @@ import {
   logoutReason,
   makeHeader,
   opcodeOf,
-  rejectReason,
   requestOpcode,
   reservedTag,
   responseOpcode,
@@ -165,9 +164,8 @@ export class InitiatorSession implements ConnectionReceiver {
         this.#asyncMessage(bhs);
         break;
       case responseOpcode.reject:
-        this.#numbers.takeStatus(bhs);
-        this.#reject(bhs);
-        break;
+        // At error recovery level 0 a request that was not taken costs the session (RFC 7143, 7.1.1); a new one repeats it.
+        throw new ProtocolError(`a request was rejected with reason ${bhs[2]!.toString(16)}`);
       default:
         throw new ProtocolError(`a PDU of opcode ${opcodeOf(bhs).toString(16)} is out of place`);
     }
@@ -341,13 +339,6 @@ export class InitiatorSession implements ConnectionReceiver {
 
   #loggedOut(): void {
     this.#connection.fail(new ScoriaError('transport-failed', `The target at iSCSI portal ${this.portal} wanted us to log out`));
-  }
-
-  #reject(bhs: Buffer): void {
-    const reason = bhs[2]!;
-    // The target ends the task of damaged data with a status of its own (RFC 7143, 7.3).
-    if (reason === rejectReason.dataDigestError) return;
-    throw new ProtocolError(`the target rejects a request of ours with reason ${reason.toString(16)}`);
   }
 
   #nextTick(): Disposable {

@@ -37,7 +37,7 @@ export interface Capacity {
   readonly unmappedReadsZero: boolean;
 }
 
-/** Retries of one command after a unit attention, and after an abort by the target. */
+/** Retries of one command after a unit attention, however long that takes, and after an abort by the target. */
 const maxAttentions = 16;
 const maxAborts = 8;
 const pause = { first: 10, longest: 1_000 } as const;
@@ -76,7 +76,9 @@ export class LogicalUnitClient {
       if (status === scsiStatus.good || status === scsiStatus.conditionMet) return received;
       if (sense !== null) {
         if (sense.key === senseKey.recoveredError) return received;
-        const attention = sense.key === senseKey.unitAttention && attentions++ < maxAttentions;
+        // Each new session brings one, so that their number alone says little.
+        const attention =
+          sense.key === senseKey.unitAttention && (attentions++ < maxAttentions || clock.monotonic() - begun < patience);
         if (attention) log.debug({ device: name, asc: sense.asc, ascq: sense.ascq }, 'SCSI unit attention');
         const aborted = sense.key === senseKey.abortedCommand && aborts++ < maxAborts;
         if (!attention && !aborted && !isSense(sense, becomingReady))
@@ -88,7 +90,7 @@ export class LogicalUnitClient {
       } else if (!busy.has(status)) {
         throw new ScoriaError('device-medium-error', `${name}: ${action} failed with SCSI status ${status.toString(16)}`);
       }
-      if (clock.monotonic() - begun >= patience) {
+      if (sense?.key !== senseKey.unitAttention && clock.monotonic() - begun >= patience) {
         throw new ScoriaError('device-gone', `${name}: ${action} found the logical unit busy for ${patience} ms`);
       }
       // A unit attention is over once it is told.

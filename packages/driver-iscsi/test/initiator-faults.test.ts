@@ -1,0 +1,110 @@
+import { afterEach, describe, expect, test } from 'vitest';
+import type { ConnectedDevice } from '@scoria/core';
+import type { DigestOffer } from '../src/initiator/index.ts';
+import { ContentOracle } from './content-oracle.ts';
+import { FaultyProxy, type ProxyFault } from './faulty-proxy.ts';
+import { connectDevice, shortTimes } from './initiator-fixture.ts';
+import { accessId, TargetFixture, volumeId } from './target-fixture.ts';
+
+const cleanup: (() => Promise<unknown>)[] = [];
+afterEach(async () => {
+  for (const each of cleanup.splice(0).toReversed()) await each();
+});
+
+/** A target behind a proxy, and a device that reaches it there. */
+async function connectThrough(
+  faults: readonly ProxyFault[],
+  seed: number,
+  digest: DigestOffer = 'None',
+): Promise<{ target: TargetFixture; proxy: FaultyProxy; device: ConnectedDevice }> {
+  const target = new TargetFixture();
+  cleanup.push(() => target.stop());
+  await target.service.start();
+  await target.export();
+  const proxy = new FaultyProxy(() => target.port, faults, seed);
+  cleanup.push(() => proxy.stop());
+  const port = await proxy.start();
+  const offer = { headerDigest: digest, dataDigest: digest };
+  const device = await connectDevice(port, { offer, times: { ...shortTimes, pingInterval: 100, patience: 15_000 } });
+  cleanup.push(() => device.close());
+  return { target, proxy, device };
+}
+
+describe('a device over a bad network', { timeout: 30_000 }, () => {
+  test.each([1, 2, 3])('loses no write and gives no wrong byte when connections are cut (seed %i)', async (seed) => {
+    const { target, proxy, device } = await connectThrough(['cut', 'truncate', 'delay'], seed);
+    const oracle = new ContentOracle(device, seed);
+    await oracle.run(8, 60);
+    proxy.rest();
+    await oracle.check();
+    expect(target.device.content.equals(oracle.content)).toBe(true);
+    expect(proxy.done.cut + proxy.done.truncate).toBeGreaterThan(0);
+  });
+
+  test.each([4, 5])('sees by digests what was corrupted on the way (seed %i)', async (seed) => {
+    const { target, proxy, device } = await connectThrough(['corrupt'], seed, 'CRC32C');
+    const oracle = new ContentOracle(device, seed);
+    await oracle.run(8, 60);
+    proxy.rest();
+    await oracle.check();
+    expect(target.device.content.equals(oracle.content)).toBe(true);
+    expect(proxy.done.corrupt).toBeGreaterThan(0);
+  });
+
+  test('sends again what was on its way when the connection broke', async () => {
+    const { target, proxy, device } = await connectThrough([], 1);
+    const { promise, resolve } = Promise.withResolvers<void>();
+    target.device.delays.write = () => {
+      target.device.delays = {};
+      resolve();
+      return new Promise((done) => setTimeout(done, 50));
+    };
+    const data = Buffer.alloc(300_032, 3);
+    const writing = device.write(data, 0);
+    await promise;
+    proxy.cut();
+    await writing;
+    expect(target.device.content.subarray(0, data.length).equals(data)).toBe(true);
+  });
+
+  test('has no write of a broken connection land after a later one', async () => {
+    const { target, proxy, device } = await connectThrough([], 1);
+    const { promise: begun, resolve: begin } = Promise.withResolvers<void>();
+    const { promise: opened, resolve: open } = Promise.withResolvers<void>();
+    target.device.delays.write = () => {
+      target.device.delays = {};
+      begin();
+      return opened;
+    };
+    const first = device.write(Buffer.alloc(4096, 1), 0);
+    await begun;
+    proxy.cut();
+    const second = first.then(() => device.write(Buffer.alloc(4096, 2), 0));
+    await Promise.race([second, new Promise((resolve) => setTimeout(resolve, 100))]);
+    open();
+    await second;
+    await device.flush();
+    expect(target.device.content[0]).toBe(2);
+  });
+
+  test('is gone when nobody answers for longer than it is patient', async () => {
+    const target = new TargetFixture();
+    cleanup.push(() => target.stop());
+    await target.service.start();
+    await target.export();
+    const device = await connectDevice(target.port, { times: { ...shortTimes, patience: 300 } });
+    await target.service.stop();
+    await expect(device.read(Buffer.alloc(512), 0)).rejects.toMatchObject({ code: 'device-gone' });
+    await expect(device.flush()).rejects.toMatchObject({ code: 'device-gone' });
+    await device.close();
+  });
+
+  test('is gone when another volume has taken its place', async () => {
+    const { target, proxy, device } = await connectThrough([], 1);
+    await target.service.unexport({ accessId });
+    await target.export({ volumeId: volumeId.replaceAll('2', '3') });
+    proxy.cut();
+    await expect(device.write(Buffer.alloc(512, 1), 0)).rejects.toMatchObject({ code: 'device-gone' });
+    expect(target.device.content[0]).toBe(0);
+  });
+});
