@@ -4,6 +4,7 @@ import { openPathDevice, ScoriaError, systemClock, systemRandom, type Log, type 
 import { z } from 'zod';
 import { ControlServer } from './control/control-server.ts';
 import { targetSettingsSchema } from './control/messages.ts';
+import { removeProcessIdentity, writeProcessIdentity } from './control/process-identity.ts';
 import { TargetService } from './target/target-service.ts';
 
 /**
@@ -49,6 +50,7 @@ async function main(): Promise<void> {
   await service.start();
   const end = async (reason: string): Promise<void> => {
     log.info({ reason }, 'iSCSI target process ends');
+    await removeProcessIdentity(socketPath);
     // Closing the server removes its socket; by then the next process may have made its own.
     await server.stop();
     process.exit(0);
@@ -62,6 +64,7 @@ async function main(): Promise<void> {
     onShutdown: (reason) => void end(reason),
   });
   await server.start();
+  await writeProcessIdentity(socketPath);
   for (const signal of ['SIGTERM', 'SIGINT'] as const) {
     process.on(signal, () => void service.stop().then(() => end(signal)));
   }

@@ -1,12 +1,15 @@
-import { mkdtemp, readdir, readFile, rm, stat, truncate, writeFile } from 'node:fs/promises';
+import { chmod, mkdtemp, readdir, readFile, rm, stat, truncate, writeFile } from 'node:fs/promises';
 import { createServer, type Server } from 'node:net';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import { silentLog, systemClock, systemRandom, type ExportRequest, type PluginCall } from '@scoria/core';
+import { silentLog, systemClock, systemRandom, type Clock, type ExportRequest, type PluginCall } from '@scoria/core';
+import { execa } from 'execa';
 import { afterEach, beforeEach, describe, expect, test } from 'vitest';
+import { z } from 'zod';
 import { iscsiConfiguration } from '../src/configuration.ts';
 import { controlSocketPath } from '../src/control/socket-path.ts';
 import { IscsiTransport } from '../src/iscsi-transport.ts';
+import { chapResponse, decodeBinary } from '../src/protocol/chap.ts';
 import { accessId, eventually, iqn, mebibyte, secret, volumeId } from './target-fixture.ts';
 import { freePort } from './free-port.ts';
 import { cdbs, TestInitiator } from './test-initiator.ts';
@@ -34,12 +37,12 @@ afterEach(async () => {
 
 const call: PluginCall = { signal: new AbortController().signal, fence: 1, progress: () => {} };
 
-function makeTransport(config: object = {}): IscsiTransport {
+function makeTransport(config: object = {}, clock: Clock = systemClock): IscsiTransport {
   const transport = new IscsiTransport({
     name: 'main',
     config: iscsiConfiguration.parse({ listen: [`127.0.0.1:${port}`], ...config }),
     baseDirectory: directory,
-    clock: systemClock,
+    clock,
     random: systemRandom,
     log: silentLog,
     openers: {},
@@ -48,8 +51,8 @@ function makeTransport(config: object = {}): IscsiTransport {
   return transport;
 }
 
-async function started(config: object = {}): Promise<IscsiTransport> {
-  const transport = makeTransport(config);
+async function started(config: object = {}, clock: Clock = systemClock): Promise<IscsiTransport> {
+  const transport = makeTransport(config, clock);
   await transport.start(call);
   processIds.add(transport.processId);
   return transport;
@@ -71,6 +74,14 @@ async function session(): Promise<TestInitiator> {
   return initiator;
 }
 
+/** A clock by which deadlines come ten times as soon. */
+const hasty: Clock = {
+  now: () => systemClock.now(),
+  monotonic: () => systemClock.monotonic() * 10,
+  sleep: (ms, signal) => systemClock.sleep(ms / 10, signal),
+  timer: (ms, fn) => systemClock.timer(ms / 10, fn),
+};
+
 const runs = (processId: number): boolean => {
   try {
     return process.kill(processId, 0);
@@ -84,7 +95,7 @@ const listening = (on: number): Promise<Server> =>
     const server = createServer().listen(on, '127.0.0.1', () => resolve(server));
   });
 
-describe('a target in a process of its own', () => {
+describe('a target in a process of its own', { timeout: 20_000 }, () => {
   test('serves exports behind a socket of its owner alone, and ends when it is told to', async () => {
     const transport = await started();
     const path = controlSocketPath(directory, 'main');
@@ -146,6 +157,98 @@ describe('a target in a process of its own', () => {
     await eventually(() => !runs(before), 'the end of the process before');
   });
 
+  test('is replaced when it stands still', async () => {
+    const first = await started();
+    const before = first.processId;
+    first.abandon();
+    process.kill(before, 'SIGSTOP');
+    const second = await started({}, hasty);
+    expect(second.processId).not.toBe(before);
+    expect(runs(before)).toBe(false);
+    await second.export(request(), call);
+    await session();
+  });
+
+  test('is replaced when its socket was lost', async () => {
+    const first = await started();
+    const before = first.processId;
+    first.abandon();
+    await rm(controlSocketPath(directory, 'main'));
+    const second = await started({}, hasty);
+    expect([second.processId === before, runs(before)]).toEqual([false, false]);
+  });
+
+  test('is not mistaken for another process that has its number', async () => {
+    const other = execa('sleep', ['60'], { reject: false });
+    try {
+      const first = await started();
+      const file = `${controlSocketPath(directory, 'main')}.pid`;
+      const identity = z.record(z.string(), z.unknown()).parse(JSON.parse(await readFile(file, 'utf8')));
+      expect([identity['processId'], (await stat(file)).mode & 0o777]).toEqual([first.processId, 0o600]);
+      await first.stop();
+      expect(await readdir(join(directory, 'run'))).toEqual([]);
+      await writeFile(file, JSON.stringify({ ...identity, processId: other.pid }));
+      await started({}, hasty);
+      expect(runs(other.pid!)).toBe(true);
+    } finally {
+      other.kill('SIGKILL');
+      await other;
+    }
+  });
+
+  test('is started again by the transport that stopped it', async () => {
+    const transport = await started();
+    await transport.export(request(), call);
+    await transport.stop();
+    await expect(transport.list(call)).rejects.toMatchObject({ code: 'transport-failed' });
+    await transport.start(call);
+    processIds.add(transport.processId);
+    expect(await transport.list(call)).toEqual([]);
+    await transport.export(request(), call);
+    await session();
+  });
+
+  test('proves itself with the secret of a file that only its owner may read', async () => {
+    const secretFile = join(directory, 'mutual');
+    const config = { mutualChap: { username: 'the-target', secretFile: 'mutual' } };
+    const refused = { code: 'invalid-configuration', message: expect.stringContaining(secretFile) };
+    await expect(makeTransport(config).start(call)).rejects.toMatchObject(refused);
+    await writeFile(secretFile, 'a secret of the target\n', { mode: 0o644 });
+    await expect(makeTransport(config).start(call)).rejects.toMatchObject(refused);
+    await chmod(secretFile, 0o600);
+    await writeFile(secretFile, 'too short\n');
+    await expect(makeTransport(config).start(call)).rejects.toMatchObject(refused);
+    await writeFile(secretFile, 'a secret of the target\n');
+    const transport = await started(config);
+    await transport.export(request(), call);
+    const initiator = await TestInitiator.connect(port);
+    initiators.push(initiator);
+    await initiator.loginStep(0, null, { InitiatorName: 'iqn.2026-11.test:host', TargetName: iqn(), AuthMethod: 'CHAP' });
+    const { keys } = await initiator.loginStep(0, null, { CHAP_A: '7' });
+    const response = chapResponse('7', Number(keys.get('CHAP_I')), secret, decodeBinary(keys.get('CHAP_C') ?? ''));
+    const answer = await initiator.loginStep(0, 1, {
+      CHAP_N: accessId,
+      CHAP_R: `0x${response.toString('hex')}`,
+      CHAP_I: '1',
+      CHAP_C: '0x01020304',
+    });
+    const proof = chapResponse('7', 1, 'a secret of the target', Buffer.from('01020304', 'hex'));
+    expect(answer.keys.get('CHAP_R')).toBe(`0x${proof.toString('hex')}`);
+  });
+
+  test('sends logins elsewhere as its controller is configured, without losing a session', async () => {
+    const first = await started();
+    await first.export(request(), call);
+    const initiator = await session();
+    first.abandon();
+    const second = await started({ redirect: '192.0.2.7:3260' });
+    expect(second.processId).toBe(first.processId);
+    const other = await TestInitiator.connect(port);
+    initiators.push(other);
+    expect(await other.login({ target: iqn(), user: accessId, secret })).toBe(0x0101);
+    expect((await initiator.command(cdbs.testUnitReady)).status).toBe(0);
+  });
+
   test('is started again when it dies, with all it had', async () => {
     const transport = await started();
     await transport.export(request(), call);
@@ -177,7 +280,7 @@ describe('a target in a process of its own', () => {
     first.abandon();
     process.kill(first.processId, 'SIGKILL');
     await eventually(() => !runs(first.processId), 'the end of the process');
-    expect(await readdir(join(directory, 'run'))).toEqual(['iscsi-main.sock']);
+    expect((await readdir(join(directory, 'run'))).toSorted()).toEqual(['iscsi-main.sock', 'iscsi-main.sock.pid']);
     const second = await started();
     await second.export(request(), call);
     await session();

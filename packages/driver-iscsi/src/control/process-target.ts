@@ -14,6 +14,7 @@ import {
   type VerbReply,
   type VerbRequest,
 } from './messages.ts';
+import { findProcess, killProcess, processEnded } from './process-identity.ts';
 import { prepareSocketDirectory } from './socket-path.ts';
 
 /** What a {@link ProcessTarget} needs. */
@@ -132,16 +133,22 @@ export class ProcessTarget {
     const found = await ControlClient.connect(socketPath, clock, connectDeadline);
     if (found !== null) {
       const greeting = await this.#greet(found).catch((error: unknown) => {
-        log.warn({ error: ScoriaError.from(error).message }, 'the iSCSI target process that runs speaks another language');
-        return null;
+        log.warn({ error: ScoriaError.from(error).message }, 'the iSCSI target process that runs cannot be understood');
+        return ScoriaError.from(error).code;
       });
-      if (greeting?.version === protocolVersion && greeting.settingsMatch) {
+      if (typeof greeting === 'object' && greeting.version === protocolVersion && greeting.settingsMatch) {
         this.#processId = greeting.processId;
         log.info({ processId: greeting.processId }, 'iSCSI target process adopted');
         return found;
       }
-      log.info({ processId: greeting?.processId }, 'iSCSI target process is replaced');
-      await this.#end(found, greeting?.processId ?? 0);
+      const processId = typeof greeting === 'object' ? greeting.processId : 0;
+      log.info({ processId }, 'iSCSI target process is replaced');
+      // One that stands still would not hear the request to end either.
+      if (greeting === 'deadline-exceeded') found.close();
+      else await this.#end(found, processId);
+      await this.#makeWay(greeting === 'deadline-exceeded' ? 0 : stopDeadline);
+    } else {
+      await this.#makeWay(stopDeadline);
     }
     await unlink(socketPath).catch(() => {});
     await this.#spawn(settings);
@@ -150,6 +157,15 @@ export class ProcessTarget {
     this.#processId = (await this.#greet(client)).processId;
     log.info({ processId: this.#processId }, 'iSCSI target process started');
     return client;
+  }
+
+  /** Sees to it that the process before is gone, which would keep the addresses. It gets `patience` ms to end by itself. */
+  async #makeWay(patience: number): Promise<void> {
+    const { socketPath, clock, log } = this.#options;
+    const before = await findProcess(socketPath);
+    if (before === null || (await processEnded(before, patience, clock))) return;
+    log.warn({ processId: before.processId }, 'the iSCSI target process that does not answer is killed');
+    await killProcess(before, clock);
   }
 
   #greet(client: ControlClient): Promise<VerbReply<'hello'>> {
