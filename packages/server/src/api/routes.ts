@@ -7,6 +7,7 @@ import { messageRoutes } from './messages/routes.ts';
 import { snapshotMetadataRoutes, volumeMetadataRoutes } from './metadata-routes.ts';
 import { operationRoutes } from './operations/routes.ts';
 import { reconciliationRoutes } from './reconciliation/routes.ts';
+import { qosSpecRoutes } from './qos-specs/routes.ts';
 import { quotaRoutes } from './quotas/routes.ts';
 import { snapshotRoutes } from './snapshots/routes.ts';
 import { volumeTypeRoutes } from './volume-types/routes.ts';
@@ -22,6 +23,7 @@ export const blockStorageRoutes: readonly Route[] = [
   ...snapshotMetadataRoutes,
   ...attachmentRoutes,
   ...volumeTypeRoutes,
+  ...qosSpecRoutes,
   ...quotaRoutes,
   ...infrastructureRoutes,
   ...messageRoutes,

@@ -29,7 +29,6 @@ export async function attachmentView(call: CallBase, attachment: Attachment): Pr
           attachment_id: attachment.id,
           access_mode: attachment.mode,
           encrypted: false,
-          qos_specs: null,
           cacheable: false,
           enforce_multipath: attachment.connector?.multipath ?? false,
         }

@@ -41,6 +41,7 @@ const extensions = [
   extension('os-vol-tenant-attr', 'VolumeTenantAttribute', 'Project of a volume'),
   extension('os-volume-actions', 'VolumeActions', 'Actions on volumes'),
   extension('os-volume-type-access', 'VolumeTypeAccess', 'Access to private volume types'),
+  extension('qos-specs', 'Qos_specs_manage', 'QoS specs of volume types'),
   extension('scheduler-stats', 'SchedulerStats', 'Pools as the scheduler sees them'),
 ];
 

@@ -21,7 +21,7 @@ export function volumeTypeView(call: Pick<CallBase, 'context'>, type: VolumeType
     is_public: type.isPublic,
     'os-volume-type-access:is_public': type.isPublic,
     extra_specs: extraSpecsView(call, type),
-    ...(call.context.isAdmin && { qos_specs_id: null }),
+    ...(call.context.isAdmin && { qos_specs_id: type.qosSpecId }),
   };
 }
 

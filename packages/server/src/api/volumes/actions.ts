@@ -168,7 +168,7 @@ const attachActions = [
     async handler({ storage, context, params, body }) {
       const { connector } = connectorOf(body.connector);
       const { driverVolumeType, data } = await storage.connections.initializeConnection(context, params.id, connector);
-      const full = { ...data, access_mode: data.access_mode ?? 'rw', encrypted: false, qos_specs: null, cacheable: false };
+      const full = { ...data, access_mode: data.access_mode ?? 'rw', encrypted: false, cacheable: false };
       return {
         connection_info: { driver_volume_type: driverVolumeType, data: full, enforce_multipath: connector.multipath ?? false },
       };
