@@ -93,8 +93,9 @@ export class LogicalUnitClient {
       if (sense?.key !== senseKey.unitAttention && clock.monotonic() - begun >= patience) {
         throw new ScoriaError('device-gone', `${name}: ${action} found the logical unit busy for ${patience} ms`);
       }
-      // A unit attention is over once it is told.
-      if (sense?.key !== senseKey.unitAttention) await clock.sleep(Math.min(pause.first * 2 ** attempt, pause.longest));
+      // A unit attention is over once it is told, as a rule.
+      if (sense?.key !== senseKey.unitAttention || attentions > maxAttentions)
+        await clock.sleep(Math.min(pause.first * 2 ** attempt, pause.longest));
       reply = await this.#execute(cdb, dataIn, dataOut);
     }
   }

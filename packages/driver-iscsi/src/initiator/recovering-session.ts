@@ -41,6 +41,9 @@ export interface RecoveringSessionOptions {
   readonly log: Log;
 }
 
+/** Another logical unit is where ours was: trying again would change nothing. */
+class OtherUnit extends ScoriaError {}
+
 /** Shortest and longest pause between two attempts to log in, ms. */
 const pause = { first: 100, longest: 5_000 } as const;
 /** A command that met this many lost sessions, and is older than the patience, is taken for their cause. */
@@ -187,8 +190,9 @@ export class RecoveringSession {
         return;
       } catch (error) {
         signal.throwIfAborted();
-        failure = ScoriaError.from(error);
-        if (isFinal(failure)) throw failure;
+        if (error instanceof OtherUnit) throw error;
+        // Who refuses us says more than who does not answer.
+        if (failure?.code !== 'not-permitted') failure = ScoriaError.from(error);
       }
     }
     throw failure ?? new ScoriaError('transport-failed', `There is no path to ${this.#options.name}`);
@@ -218,14 +222,18 @@ export class RecoveringSession {
       });
       const serial = await withDeadline(clock, times.loginDeadline, `The look at ${name}`, () => probe.serialNumber(), signal);
       if (this.#serial !== null && serial !== this.#serial) {
-        throw this.#gone(`is not there: the target has a volume with serial number ${JSON.stringify(serial)}`);
+        throw new OtherUnit('device-gone', `${name} is not there: the target has serial number ${JSON.stringify(serial)}`);
       }
       signal.throwIfAborted();
       this.#serial = serial;
       return session;
     } catch (error) {
       session.end();
-      throw error;
+      signal.throwIfAborted();
+      const failure = ScoriaError.from(error);
+      throw failure.code === 'deadline-exceeded'
+        ? new ScoriaError('transport-failed', failure.message, { cause: failure })
+        : failure;
     }
   }
 
@@ -265,7 +273,7 @@ export class RecoveringSession {
           signal.throwIfAborted();
           failure = ScoriaError.from(error);
           log.debug({ device: name, error: failure.message }, 'iSCSI login failed');
-          if (isFinal(failure)) return this.#die(this.#gone(`is lost: ${failure.message}`, failure));
+          if (failure instanceof OtherUnit) return this.#die(this.#gone(`is lost: ${failure.message}`, failure));
         }
       }
     } catch (error) {
@@ -274,6 +282,3 @@ export class RecoveringSession {
     }
   }
 }
-
-/** Whether trying again would change nothing: we are refused, or something else is there. */
-const isFinal = ({ code }: ScoriaError): boolean => code === 'not-permitted' || code === 'device-gone';
