@@ -132,15 +132,15 @@ export class Listing<Field extends string> {
       else conditions.push(...result);
     }
     const metadata = this.#metadata(call);
-    const limit = integer('limit', given.limit) ?? maxLimit;
+    const limit = integerOf('limit', given.limit) ?? maxLimit;
     return {
       query: {
         where: conditions,
         ...(metadata && { metadata }),
-        sort: this.#sort(given),
+        sort: sortOf(given, this.#definition.sort, 'created_at'),
         limit: Math.min(limit, maxLimit),
         ...(given.marker !== undefined && { marker: given.marker }),
-        offset: integer('offset', given.offset) ?? 0,
+        offset: integerOf('offset', given.offset) ?? 0,
       },
       empty: empty || limit === 0,
       allProjects: flagOf('all_tenants', given.all_tenants) && call.context.isAdmin,
@@ -172,26 +172,36 @@ export class Listing<Field extends string> {
       throw new ScoriaError('invalid-input', `Invalid filter metadata: '${literal.slice(0, 64)}' is not a dictionary of strings`);
     return parsed;
   }
+}
 
-  #sort(given: Readonly<Record<string, string>>): { field: Field; direction: 'asc' | 'desc' }[] {
-    const { sort, sort_key: key, sort_dir: direction } = given;
-    if (sort !== undefined && (key !== undefined || direction !== undefined)) {
-      throw new ScoriaError(
-        'invalid-input',
-        "The 'sort_key' and 'sort_dir' parameters are deprecated and cannot be used with the 'sort' parameter.",
-      );
-    }
-    const parts = sort?.split(',', 16) ?? [`${key ?? 'created_at'}:${direction ?? 'desc'}`];
-    return parts.map((part) => {
-      const [name = '', dir = 'desc'] = part.split(':').map((each) => each.trim());
-      const field = Object.hasOwn(this.#definition.sort, name) ? this.#definition.sort[name] : undefined;
-      if (field === undefined) throw new ScoriaError('invalid-input', `Sort key supplied is invalid: ${name.slice(0, 64)}`);
-      if (dir !== 'asc' && dir !== 'desc') {
-        throw new ScoriaError('invalid-input', `Unknown sort direction ${dir.slice(0, 64)}, must be asc or desc`);
-      }
-      return { field, direction: dir };
-    });
+/**
+ * Reads `sort=key:direction,…`, or `sort_key` and `sort_dir`, of a query.
+ *
+ * @param names - words in the query and the fields that they stand for.
+ * @param standard - the word meant when there is none.
+ */
+export function sortOf<Field extends string>(
+  given: Readonly<Record<string, string>>,
+  names: Readonly<Record<string, Field>>,
+  standard: string,
+): { field: Field; direction: 'asc' | 'desc' }[] {
+  const { sort, sort_key: key, sort_dir: direction } = given;
+  if (sort !== undefined && (key !== undefined || direction !== undefined)) {
+    throw new ScoriaError(
+      'invalid-input',
+      "The 'sort_key' and 'sort_dir' parameters are deprecated and cannot be used with the 'sort' parameter.",
+    );
   }
+  const parts = sort?.split(',', 16) ?? [`${key ?? standard}:${direction ?? 'desc'}`];
+  return parts.map((part) => {
+    const [name = '', dir = 'desc'] = part.split(':').map((each) => each.trim());
+    const field = Object.hasOwn(names, name) ? names[name] : undefined;
+    if (field === undefined) throw new ScoriaError('invalid-input', `Sort key supplied is invalid: ${name.slice(0, 64)}`);
+    if (dir !== 'asc' && dir !== 'desc') {
+      throw new ScoriaError('invalid-input', `Unknown sort direction ${dir.slice(0, 64)}, must be asc or desc`);
+    }
+    return { field, direction: dir };
+  });
 }
 
 /** Links to the next page, for the field `…_links`; there is none after the last page. */
@@ -199,7 +209,7 @@ export const pageLinksSchema = linksSchema.optional();
 
 /** The link to the page after `items`, when this one is full. */
 export function pageLinks(call: CallBase, items: readonly { readonly id: string }[]): z.infer<typeof pageLinksSchema> {
-  const limit = Math.min(integer('limit', call.rawQuery.limit) ?? maxLimit, maxLimit);
+  const limit = Math.min(integerOf('limit', call.rawQuery.limit) ?? maxLimit, maxLimit);
   const last = items.at(-1);
   if (!last || items.length < limit) return undefined;
   const { offset: _offset, marker: _marker, ...rest } = call.rawQuery;
@@ -207,7 +217,8 @@ export function pageLinks(call: CallBase, items: readonly { readonly id: string 
   return [{ rel: 'next', href: `${call.endpoint}${call.path}?${query}` }];
 }
 
-function integer(name: string, value: string | undefined): number | undefined {
+/** A number of the query, not negative; `undefined` when it is absent. */
+export function integerOf(name: string, value: string | undefined): number | undefined {
   if (value === undefined) return undefined;
   if (!/^-?\d{1,10}$/.test(value)) throw new ScoriaError('invalid-input', `${name} param must be an integer`);
   const number = Number(value);

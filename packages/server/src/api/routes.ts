@@ -12,6 +12,8 @@ import { quotaRoutes } from './quotas/routes.ts';
 import { snapshotRoutes } from './snapshots/routes.ts';
 import { volumeTypeRoutes } from './volume-types/routes.ts';
 import { volumeActionRoutes } from './volumes/actions.ts';
+import { manageableVolumeRoutes } from './volumes/manageable.ts';
+import { volumeShrinkRoutes } from './volumes/shrink.ts';
 import { volumeRoutes } from './volumes/routes.ts';
 
 /** Every route of the Block Storage API v3. */
@@ -19,6 +21,7 @@ export const blockStorageRoutes: readonly Route[] = [
   ...volumeRoutes,
   ...volumeMetadataRoutes,
   ...volumeActionRoutes,
+  ...manageableVolumeRoutes,
   ...snapshotRoutes,
   ...snapshotMetadataRoutes,
   ...attachmentRoutes,
@@ -31,4 +34,9 @@ export const blockStorageRoutes: readonly Route[] = [
 ];
 
 /** Every route below `/scoria/v1`. */
-export const scoriaRoutes: readonly Route[] = [...operationRoutes, ...auditRoutes, ...reconciliationRoutes];
+export const scoriaRoutes: readonly Route[] = [
+  ...operationRoutes,
+  ...volumeShrinkRoutes,
+  ...auditRoutes,
+  ...reconciliationRoutes,
+];

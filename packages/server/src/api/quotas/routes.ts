@@ -31,7 +31,7 @@ type LimitsAndUsage = Awaited<ReturnType<CallBase['storage']['quotas']['get']>>;
 function withUsage({ limits, usage: used }: LimitsAndUsage) {
   const entries = Object.entries(limits).map(([name, value]) => {
     const present = used[name] ?? { inUse: 0, reserved: 0 };
-    return [name, { limit: value, in_use: present.inUse, reserved: present.reserved, allocated: 0 }] as const;
+    return [name, { limit: value, in_use: Math.ceil(present.inUse), reserved: present.reserved, allocated: 0 }] as const;
   });
   return Object.fromEntries(entries);
 }
@@ -138,7 +138,7 @@ const limitsRoute = route({
     const other = context.isAdmin ? (query.project_id ?? query.tenant_id) : undefined;
     const { limits, usage: used } = await storage.quotas.get(context, other ?? context.projectId);
     const maximum = (name: string) => limits[name] ?? -1;
-    const inUse = (name: string) => used[name]?.inUse ?? 0;
+    const inUse = (name: string) => Math.ceil(used[name]?.inUse ?? 0);
     return {
       limits: {
         rate: [],
