@@ -1,4 +1,4 @@
-import { mkdtemp, readdir, readFile, rm, stat, truncate, writeFile } from 'node:fs/promises';
+import { mkdir, mkdtemp, readdir, readFile, rm, stat, truncate, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { silentLog, systemClock, systemRandom, type ExportRequest, type PluginCall } from '@scoria/core';
@@ -43,9 +43,9 @@ describe('a store', () => {
   };
 
   test('gives back what was written, but for the generation, which begins anew', async () => {
-    const store = await ReservationStore.open(join(directory, 'new'));
+    const store = await ReservationStore.open(join(directory, 'new'), silentLog);
     await store.write(volumeId, state);
-    const again = await ReservationStore.open(join(directory, 'new'));
+    const again = await ReservationStore.open(join(directory, 'new'), silentLog);
     expect(again.read(volumeId)).toEqual({ ...state, generation: 0 });
     expect(again.read(accessId)).toBeUndefined();
     expect((await stat(join(directory, 'new'))).mode & 0o777).toBe(0o700);
@@ -56,7 +56,7 @@ describe('a store', () => {
     ['does not persist any more', { ...state, persists: false }],
     ['has no registration', { ...noReservations, persists: true }],
   ])('removes the file of a volume that %s', async (_what, last) => {
-    const store = await ReservationStore.open(directory);
+    const store = await ReservationStore.open(directory, silentLog);
     await store.write(volumeId, state);
     await store.write(volumeId, last);
     expect(await readdir(directory)).toEqual([]);
@@ -64,10 +64,10 @@ describe('a store', () => {
   });
 
   test('takes no notice of a write that a crash cut short', async () => {
-    const store = await ReservationStore.open(directory);
+    const store = await ReservationStore.open(directory, silentLog);
     await store.write(volumeId, state);
     await writeFile(join(directory, `${volumeId}.json.new`), '{"version":');
-    expect((await ReservationStore.open(directory)).read(volumeId)).toEqual({ ...state, generation: 0 });
+    expect((await ReservationStore.open(directory, silentLog)).read(volumeId)).toEqual({ ...state, generation: 0 });
     expect(await readdir(directory)).toEqual([`${volumeId}.json`]);
   });
 
@@ -77,12 +77,12 @@ describe('a store', () => {
     ['has a type that is not known', (text: string) => text.replace('"type": 1', '"type": 2')],
     ['is absurdly long', (text: string) => text + ' '.repeat(300_000)],
   ])('refuses a volume whose file %s, and no other', async (_what, damage) => {
-    const store = await ReservationStore.open(directory);
+    const store = await ReservationStore.open(directory, silentLog);
     await store.write(volumeId, state);
     await store.write(accessId, state);
     const path = join(directory, `${volumeId}.json`);
     await writeFile(path, damage(await readFile(path, 'utf8')));
-    const again = await ReservationStore.open(directory);
+    const again = await ReservationStore.open(directory, silentLog);
     expect(() => again.read(volumeId)).toThrow(expect.objectContaining({ code: 'backend-failed' }));
     expect(again.read(accessId)).toBeDefined();
   });
@@ -160,6 +160,21 @@ describe('a target with a state directory', () => {
     await second.stop();
     const third = await start();
     await third.service.unexport({ accessId });
+  });
+
+  test('changes nothing that it cannot keep, says so, and ends an access when it can again', async () => {
+    const target = await start();
+    await target.export();
+    const initiator = await target.session();
+    await reserveThrough(initiator, aptpl);
+    await rm(directory, { recursive: true });
+    const [clearing, list] = persistentReserveOut(reserveOut.clear, { key: 5n });
+    expect((await initiator.command(clearing, { data: list })).sense).toBe('4/44/00');
+    expect((await initiator.command(persistentReserveIn(0), { expect: 16 })).data.readBigUInt64BE(8)).toBe(5n);
+    await expect(target.service.unexport({ accessId })).rejects.toMatchObject({ code: 'backend-failed' });
+    await mkdir(directory);
+    await target.service.unexport({ accessId });
+    expect(target.device.closed).toBe(true);
   });
 
   test('does not export a volume whose reservations it cannot read', async () => {

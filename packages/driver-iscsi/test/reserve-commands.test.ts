@@ -65,10 +65,12 @@ describe('RESERVE and RELEASE', () => {
     expect(await fixture.outcome(a, reserve6)).toBe('conflict');
     expect(await fixture.outcome(a, release6)).toBe('conflict');
     expect(await fixture.outcome(b, reserve6)).toBe('conflict');
-    expect(await fixture.outcome(b, release6)).toBe('good');
+    expect(await fixture.outcome(b, release6)).toBe('conflict');
     await reserved(fixture, reservationType.writeExclusive, a);
     expect(await fixture.outcome(a, reserve6)).toBe('good');
+    expect(await fixture.outcome(a, release6)).toBe('good');
     expect(await fixture.outcome(b, reserve6)).toBe('conflict');
+    expect(await fixture.outcome(b, release6)).toBe('conflict');
     expect(fixture.unit.reservations.reserver).toBeNull();
   });
 });

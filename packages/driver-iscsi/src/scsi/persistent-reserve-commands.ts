@@ -130,7 +130,7 @@ function carryOut(
       else if (outcome.kind === 'refused') command.check(outcome.sense);
       else command.good();
     },
-    (error: unknown) => command.check(error instanceof SenseError ? error.sense : senseOf.internalFailure),
+    (error: unknown) => command.check(error instanceof SenseError ? error.sense : senseOf.hardwareError),
   );
 }
 

@@ -1,8 +1,9 @@
 import { constants } from 'node:fs';
 import { mkdir, open, readdir, readFile, rename, rm } from 'node:fs/promises';
 import { join } from 'node:path';
-import { ScoriaError } from '@scoria/core/device';
+import { ScoriaError, type Log } from '@scoria/core/device';
 import { z } from 'zod';
+import { Reservations } from './reservations.ts';
 import { maxRegistrations, nexusId, reservationType, withoutTarget, type ReservationState } from './reservation-state.ts';
 
 /** Longest file that is read, bytes; {@link maxRegistrations} of the longest names are less. */
@@ -31,18 +32,20 @@ const fileSchema = z.strictObject({
  */
 export class ReservationStore {
   readonly #directory: string;
+  readonly #log: Log;
   readonly #known = new Map<string, ReservationState>();
   /** Files that cannot be read, by volume id. */
   readonly #damaged = new Map<string, ScoriaError>();
 
-  private constructor(directory: string) {
+  private constructor(directory: string, log: Log) {
     this.#directory = directory;
+    this.#log = log;
   }
 
   /** Makes the directory and reads what is in it. */
-  static async open(directory: string): Promise<ReservationStore> {
+  static async open(directory: string, log: Log): Promise<ReservationStore> {
     await mkdir(directory, { recursive: true, mode: 0o700 });
-    const store = new ReservationStore(directory);
+    const store = new ReservationStore(directory, log);
     for (const name of await readdir(directory)) {
       const path = join(directory, name);
       // Left by a write that a crash cut short; the file itself is whole.
@@ -58,6 +61,19 @@ export class ReservationStore {
     return store;
   }
 
+  /** The reservations of a volume that is being opened, which are kept here from now on. Throws like {@link read}. */
+  reservationsOf(volumeId: string): Reservations {
+    return new Reservations(this.read(volumeId), async (state) => {
+      try {
+        await this.write(volumeId, state);
+      } catch (error) {
+        // The initiator learns no more than that it failed.
+        this.#log.error({ volumeId, error: ScoriaError.from(error).message }, 'persistent reservations were not changed');
+        throw error;
+      }
+    });
+  }
+
   /** What is kept for a volume. Throws `backend-failed` where that cannot be read: to forget it would let a fenced host write. */
   read(volumeId: string): ReservationState | undefined {
     const fault = this.#damaged.get(volumeId);
@@ -65,9 +81,24 @@ export class ReservationStore {
     return this.#known.get(volumeId);
   }
 
-  /** Keeps a state, or removes the file of one that is not to persist or has no registration. Calls for one volume must not overlap. */
+  /**
+   * Keeps a state, or removes the file of one that is not to persist or has no registration. Calls for one volume must not
+   * overlap. Rejects with `backend-failed`.
+   */
   async write(volumeId: string, state: ReservationState): Promise<void> {
     const path = join(this.#directory, `${volumeId}.json`);
+    try {
+      await this.#write(volumeId, state, path);
+    } catch (error) {
+      const reason = error instanceof Error ? error.message : String(error);
+      throw new ScoriaError('backend-failed', `The persistent reservations of volume ${volumeId} cannot be kept: ${reason}`, {
+        cause: error,
+        remedy: `Make ${this.#directory} writable, and see that its file system has room.`,
+      });
+    }
+  }
+
+  async #write(volumeId: string, state: ReservationState, path: string): Promise<void> {
     if (!state.persists || state.registrations.size === 0) {
       if (!this.#known.has(volumeId)) return;
       await rm(path, { force: true });

@@ -7,23 +7,21 @@ import { senseOf } from './sense.ts';
 /** Third party and extent reservations, which are obsolete (SPC-2, 7.21). */
 const obsoleteBits = 0x1f;
 
-/**
- * Whether a registration makes RESERVE and RELEASE do nothing, and succeed (SPC-4, 5.13.3, as CRH says). RELEASE does so
- * for everybody who is registered.
- */
-function compatible({ reservations }: LogicalUnit, command: ScsiCommand, releasing: boolean): boolean {
+/** Whether RESERVE and RELEASE do nothing, and succeed: for those that a persistent reservation is for (SPC-4, 5.13.3, as CRH says). */
+function isProvidedFor({ reservations }: LogicalUnit, command: ScsiCommand): boolean {
   const { state } = reservations;
   const id = reservations.idOf(command.nexus);
   if (!state.registrations.has(id)) return false;
-  if (releasing || holds(state, id)) return true;
+  if (holds(state, id)) return true;
   return state.reservation !== null && isForRegistrants(state.reservation.type);
 }
 
 function reserve(unit: LogicalUnit, command: ScsiCommand): void {
   const { reservations } = unit;
   if ((command.cdb[1]! & obsoleteBits) !== 0) return command.check(senseOf.invalidFieldInCdb);
-  if (compatible(unit, command, false)) return command.good();
+  if (isProvidedFor(unit, command)) return command.good();
   const { reserver, state } = reservations;
+  // Whoever is registered, both kinds of reservation do not go together (SPC-2, 5.5.1).
   if (state.registrations.size > 0 || (reserver !== null && reserver !== command.nexus)) {
     return command.end(scsiStatus.reservationConflict);
   }
@@ -34,7 +32,7 @@ function reserve(unit: LogicalUnit, command: ScsiCommand): void {
 function release(unit: LogicalUnit, command: ScsiCommand): void {
   const { reservations } = unit;
   if ((command.cdb[1]! & obsoleteBits) !== 0) return command.check(senseOf.invalidFieldInCdb);
-  if (compatible(unit, command, true)) return command.good();
+  if (isProvidedFor(unit, command)) return command.good();
   if (reservations.state.registrations.size > 0) return command.end(scsiStatus.reservationConflict);
   // Of somebody else's reservation nothing is released, and that is no error (SPC-2, 7.16).
   reservations.release(command.nexus);

@@ -40,7 +40,6 @@ export const senseOf = {
   spaceAllocationFailed: condition(0x7, 0x27, 0x07),
   notReady: condition(0x2, 0x04, 0x00),
   aborted: condition(0xb, 0x00, 0x00),
-  internalFailure: condition(0x4, 0x44, 0x00),
   miscompare: (offset: number): Sense => ({ key: 0xe, asc: 0x1d, ascq: 0x00, information: offset }),
 } as const;
 

@@ -92,7 +92,7 @@ export class TargetService {
   /** Rejects with `address-in-use`, and with `backend-failed` when the state directory cannot be read. */
   async start(): Promise<void> {
     const { stateDirectory } = this.#options;
-    if (stateDirectory !== undefined) this.#store = await ReservationStore.open(stateDirectory);
+    if (stateDirectory !== undefined) this.#store = await ReservationStore.open(stateDirectory, this.#options.log);
     await this.#portal.start();
   }
 
@@ -315,7 +315,7 @@ export class TargetService {
     }
     const volume = await ExportedVolume.open(volumeId, device, readOnly, {
       openers: this.#options.openers,
-      reservations: this.#reservationsOf(volumeId),
+      reservations: this.#store?.reservationsOf(volumeId) ?? new Reservations(undefined, null),
       clock: this.#options.clock,
       onTargetClosed: () => void this.#inTurn(volumeId, () => this.#closeIfUnused(volumeId)).catch(() => {}),
       onMirrorBroken: (broken, mirror, reason) => this.#mirrorBroke(broken, mirror, reason),
@@ -329,13 +329,6 @@ export class TargetService {
     const unit = this.#volumes.get(volumeId)?.unit;
     if (unit === undefined) await this.#store?.removeTarget(volumeId, name);
     else await unit.removeTarget(name);
-  }
-
-  /** The reservations of a volume that is being opened. Throws `backend-failed` where those that persist cannot be read. */
-  #reservationsOf(volumeId: string): Reservations {
-    const store = this.#store;
-    if (store === null) return new Reservations(undefined, null);
-    return new Reservations(store.read(volumeId), (state) => store.write(volumeId, state));
   }
 
   #mirrorBroke(volume: ExportedVolume, mirror: Mirror, reason: unknown): void {
