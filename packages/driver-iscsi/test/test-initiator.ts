@@ -113,6 +113,11 @@ export class TestInitiator {
     this.#socket.destroy();
   }
 
+  /** Bytes that wait to be sent. */
+  get unsent(): number {
+    return this.#socket.writableLength;
+  }
+
   /** Reads nothing any more. */
   stopReading(): void {
     this.#socket.pause();
