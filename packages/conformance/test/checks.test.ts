@@ -1,13 +1,14 @@
 import { readFile } from 'node:fs/promises';
 import { join } from 'node:path';
-import { driverChecks, transportChecks } from '@scoria/conformance';
+import { driverChecks, initiatorChecks, transportChecks } from '@scoria/conformance';
 import { expect, test } from 'vitest';
 
-const checks = [...driverChecks, ...transportChecks];
+const checks = [...driverChecks, ...transportChecks, ...initiatorChecks];
 /** Where the contract is written. */
 const contractFiles = [
   'volume/driver.ts',
   'transport/transport.ts',
+  'transport/initiator.ts',
   'device/block-device.ts',
   'error/error-codes.ts',
   'platform/log.ts',
@@ -31,7 +32,7 @@ test('ids are unique and fit for a report, and every check says what it demands'
   }
 });
 
-test('every verb of a driver and of a transport has a check', () => {
+test('every verb of a driver, a transport and an initiator has a check', () => {
   const verbsOf = (list: readonly { readonly verb: string }[]) => new Set(list.map(({ verb }) => verb));
   for (const verb of ['check', 'pools', 'create', 'delete', 'extend', 'createSnapshot', 'deleteSnapshot', 'list', 'locate'])
     expect(verbsOf(driverChecks)).toContain(verb);
@@ -50,4 +51,5 @@ test('every verb of a driver and of a transport has a check', () => {
     'stats',
   ])
     expect(verbsOf(transportChecks)).toContain(verb);
+  for (const verb of ['connector', 'connect', 'disconnect', 'refreshSize']) expect(verbsOf(initiatorChecks)).toContain(verb);
 });
