@@ -179,6 +179,24 @@ describe('a limiter', () => {
     expect(scene.count()).toBe(31);
   });
 
+  test('goes on although time passes while it decides', () => {
+    const scene = new Scene({ totalOperations: { perSecond: 100, burst: 10 } });
+    const { clock } = scene;
+    const real = clock.monotonic.bind(clock);
+    let passed = 0;
+    // A token comes now and then between two readings of one decision.
+    clock.monotonic = () => real() + (passed += 0.37);
+    const lateness = numbers(5);
+    const timer = clock.timer.bind(clock);
+    clock.timer = (ms, fn) => timer(ms + lateness() * 20, fn);
+    scene.keepBusy('read', () => 512, 16);
+    for (let second = 0; second < 20; second++) {
+      const before = scene.count();
+      clock.advance(1000);
+      expect(scene.count() - before).toBeGreaterThanOrEqual(100);
+    }
+  });
+
   test('loses nothing to timers that are late', () => {
     const scene = new Scene({ totalBytes: { perSecond: 1_000_000, burst: 100_000 } });
     scene.keepBusy('write', () => 131_072, 4);

@@ -141,17 +141,18 @@ export class IoLimiter {
     // What a command that runs brings about is seen by the loop that is under way.
     if (this.#pumping) return;
     this.#pumping = true;
+    // One moment for all decisions: what cannot go on by it is what the timer is set for.
+    const now = this.#clock.monotonic();
     try {
-      while (this.#admitOne());
+      while (this.#admitOne(now));
     } finally {
       this.#pumping = false;
     }
-    this.#watch();
+    this.#watch(now);
   }
 
   /** Lets one command go on, that of the direction whose turn it is if it can. Returns whether there was one. */
-  #admitOne(): boolean {
-    const now = this.#clock.monotonic();
+  #admitOne(now: number): boolean {
     const [first, second] = [this.#turn, otherOf[this.#turn]];
     const ahead = this.#queues[first][0];
     if (ahead !== undefined && this.#wait(ahead, now) === 0) return this.#admit(ahead);
@@ -172,9 +173,8 @@ export class IoLimiter {
   }
 
   /** Sees to it that somebody looks again when the next command can go on. */
-  #watch(): void {
+  #watch(now: number): void {
     for (const bucket of this.#buckets.values()) bucket.awaited = false;
-    const now = this.#clock.monotonic();
     let soonest = Number.POSITIVE_INFINITY;
     for (const [command] of [this.#queues.read, this.#queues.write]) {
       if (command === undefined) continue;
