@@ -1,7 +1,7 @@
 import { afterEach, describe, expect, test } from 'vitest';
 import type { TargetServiceOptions } from '../src/target/target-service.ts';
 import { chapResponse, decodeBinary } from '../src/protocol/chap.ts';
-import { flag, joinData, opcodeOf, requestOpcode, reservedTag, responseOpcode } from '../src/protocol/pdu.ts';
+import { flag, joinData, makeHeader, opcodeOf, requestOpcode, reservedTag, responseOpcode } from '../src/protocol/pdu.ts';
 import { formatText } from '../src/protocol/text.ts';
 import { accessId, iqn, secret, TargetFixture } from './target-fixture.ts';
 import { cdbs, type TestInitiator } from './test-initiator.ts';
@@ -167,6 +167,23 @@ describe('redirection', () => {
     await target.service.redirect({ address: null });
     expect(await (await target.connect()).login({ target: iqn(), user: accessId, secret, isid: '000023000003' })).toBe(0);
   });
+});
+
+test('a second connection cannot join a session', async () => {
+  await serve({});
+  await target.export();
+  const first = await target.connect();
+  expect(await first.login({ target: iqn(), user: accessId, secret })).toBe(0);
+  const join = async (tsih: number): Promise<number> => {
+    const initiator = await target.connect();
+    const bhs = makeHeader(requestOpcode.login | 0x40, 0x81, 0);
+    bhs.writeUInt16BE(tsih, 14);
+    initiator.send(joinData(bhs, formatText([['InitiatorName', 'iqn.2026-11.test:host']])));
+    return (await initiator.next())!.bhs.readUInt16BE(36);
+  };
+  // Too many connections, and no such session (RFC 7143, 11.13.5).
+  expect([await join(1), await join(4711)]).toEqual([0x0206, 0x020a]);
+  expect((await first.command(cdbs.testUnitReady)).sense).toBe('6/29/00');
 });
 
 describe('several portals', () => {

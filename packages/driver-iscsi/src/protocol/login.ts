@@ -62,6 +62,8 @@ export interface LoginPolicy {
   readonly mutualChap?: ChapSecret | undefined;
   /** Address that every normal login is sent to instead. */
   readonly redirect?: string | undefined;
+  /** Whether there is a session with this TSIH. */
+  readonly hasSession?: (tsih: number) => boolean;
 }
 
 /** What to answer to a login request. */
@@ -148,8 +150,10 @@ export class LoginNegotiator {
     const taskTag = bhs.readUInt32BE(16);
     const connectionId = bhs.readUInt16BE(20);
     if (this.#first === null) {
-      if (bhs.readUInt16BE(14) !== 0) {
-        throw new Refusal(loginStatus.noSuchSession, 'a session here has one connection, and no other can join it');
+      const tsih = bhs.readUInt16BE(14);
+      if (tsih !== 0) {
+        const status = this.#policy.hasSession?.(tsih) ? loginStatus.tooManyConnections : loginStatus.noSuchSession;
+        throw new Refusal(status, 'a session here has one connection, and no other can join it');
       }
       this.#first = { isid, taskTag, connectionId };
       this.#stage = (bhs[1]! >> 2) & 3;

@@ -63,7 +63,7 @@ export class Portal {
   constructor(options: PortalOptions) {
     this.#options = options;
     const { advertise, listen: addresses, authentication, mutualChap } = options;
-    this.#policy = { authentication, mutualChap };
+    this.#policy = { authentication, mutualChap, hasSession: (tsih) => this.#tsihs.has(tsih) };
     const fixed = addresses.every(({ host, port }) => port !== 0 && host !== '0.0.0.0' && host !== '::');
     this.#advertised = advertise !== undefined ? [advertise] : fixed ? addresses.map(formatAddress) : null;
   }
