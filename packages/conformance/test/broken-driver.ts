@@ -9,16 +9,25 @@ import {
   type BlockDevice,
   type CloneSupport,
   type CreateFromSnapshotSupport,
+  type ExtentSupport,
+  type ManageSupport,
   type Plugin,
   type PluginCall,
   type PluginContext,
   type RevertSupport,
+  type ShrinkSupport,
   type VolumeDriver,
 } from '@scoria/core';
 import { MemoryBackend, memoryDriver, MemoryDriver, type MemoryObject, type MemoryPoolOptions } from '@scoria/driver-memory';
 
 /** A driver with every optional group. */
-export type FullDriver = VolumeDriver & CloneSupport & CreateFromSnapshotSupport & RevertSupport;
+export type FullDriver = VolumeDriver &
+  CloneSupport &
+  CreateFromSnapshotSupport &
+  RevertSupport &
+  ShrinkSupport &
+  ManageSupport &
+  ExtentSupport;
 
 /** What surrounds a broken driver. A new driver over the same backend gets a new one, as after a restart. */
 export interface Surroundings {
@@ -79,6 +88,12 @@ function verbsOf(driver: FullDriver): FullDriver {
     clone: (target, source, call) => driver.clone(target, source, call),
     createFromSnapshot: (target, snapshot, call) => driver.createFromSnapshot(target, snapshot, call),
     revert: (volume, snapshot, call) => driver.revert(volume, snapshot, call),
+    shrink: (volume, size, call) => driver.shrink(volume, size, call),
+    listManageable: (call) => driver.listManageable(call),
+    manage: (target, reference, call) => driver.manage(target, reference, call),
+    unmanage: (volume, call) => driver.unmanage(volume, call),
+    allocatedExtents: (object, call) => driver.allocatedExtents(object, call),
+    changedExtents: (from, to, call) => driver.changedExtents(from, to, call),
   };
 }
 

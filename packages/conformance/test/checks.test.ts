@@ -1,6 +1,7 @@
 import { readFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { driverChecks, initiatorChecks, transportChecks } from '@scoria/conformance';
+import { capabilityMethods } from '@scoria/core';
 import { expect, test } from 'vitest';
 
 const checks = [...driverChecks, ...transportChecks, ...initiatorChecks];
@@ -36,7 +37,7 @@ test('every verb of a driver, a transport and an initiator has a check', () => {
   const verbsOf = (list: readonly { readonly verb: string }[]) => new Set(list.map(({ verb }) => verb));
   for (const verb of ['check', 'pools', 'create', 'delete', 'extend', 'createSnapshot', 'deleteSnapshot', 'list', 'locate'])
     expect(verbsOf(driverChecks)).toContain(verb);
-  for (const verb of ['clone', 'createFromSnapshot', 'revert']) expect(verbsOf(driverChecks)).toContain(verb);
+  for (const verb of Object.values(capabilityMethods).flat()) expect(verbsOf(driverChecks)).toContain(verb);
   for (const verb of [
     'start',
     'stop',

@@ -3,13 +3,14 @@ import { definePlugin, systemRandom } from '@scoria/core';
 import { MemoryBackend, memoryDriver, MemoryDriver } from '@scoria/driver-memory';
 import { expect, test } from 'vitest';
 import { brokenCopies } from './broken-copies.ts';
+import { brokenGroups } from './broken-groups.ts';
 import { brokenDevices } from './broken-devices.ts';
 import { startBroken } from './broken-driver.ts';
 import { brokenRecovery } from './broken-recovery.ts';
 import { brokenVolumes } from './broken-volumes.ts';
 import { CollectingRunner } from './collecting-runner.ts';
 
-const broken = [...brokenVolumes, ...brokenDevices, ...brokenCopies, ...brokenRecovery];
+const broken = [...brokenVolumes, ...brokenDevices, ...brokenCopies, ...brokenGroups, ...brokenRecovery];
 const capabilities = memoryDriver({ backend: newBackend() }).capabilities;
 
 function newBackend(): MemoryBackend {

@@ -1,4 +1,4 @@
-import { mkdir, mkdtemp, readdir, readFile, rm, stat, writeFile } from 'node:fs/promises';
+import { chmod, link, mkdir, mkdtemp, readdir, readFile, rm, stat, symlink, truncate, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { openPathDevice, silentLog, systemClock, systemRandom, noExec } from '@scoria/core';
@@ -161,6 +161,58 @@ test('a thick volume has its space when it is made, keeps it, and is refused bef
   const tooLarge = newObject(pool ? pool.free + 1024 * MiB : 0);
   await expect(driver.create(tooLarge, call)).rejects.toMatchObject({ code: 'device-no-space' });
   expect(await readdir(join(directory, 'volumes'))).toEqual([volume.placementId]);
+});
+
+test('files in import/ become volumes, and the ones that cannot are listed with the reason', async () => {
+  const driver = start();
+  await driver.check(call);
+  const place = join(directory, 'import');
+  expect(await mode(place)).toBe(0o700);
+  await writeFile(join(place, 'disk.raw'), Buffer.alloc(MiB, 7));
+  await chmod(join(place, 'disk.raw'), 0o666);
+  await writeFile(join(place, 'odd'), Buffer.alloc(1000));
+  await writeFile(join(place, 'empty'), '');
+  await writeFile(join(place, 'twice'), Buffer.alloc(512));
+  await link(join(place, 'twice'), join(base, 'other'));
+  await symlink('/etc/passwd', join(place, 'away'));
+  await mkdir(join(place, 'folder'));
+  await writeFile(join(place, '.hidden'), Buffer.alloc(512));
+  const found = new Map<string, string | null>();
+  for await (const { reference, refusal } of driver.listManageable?.(call) ?? []) found.set(reference, refusal);
+  expect(Object.fromEntries(found)).toEqual({
+    'disk.raw': null,
+    odd: 'Its 1000 bytes are no multiple of 512.',
+    empty: 'It is empty.',
+    twice: 'It has a second name (hard link), by which it could still be written to.',
+    away: 'It is not a regular file.',
+    folder: 'It is not a regular file.',
+  });
+  for (const name of ['odd', 'empty', 'twice', 'away', 'folder']) {
+    await expect(driver.manage?.(newObject(0), name, call)).rejects.toMatchObject({ code: 'conflict' });
+  }
+  for (const name of ['.hidden', '..', '../volumes', 'a/b', '']) {
+    await expect(driver.manage?.(newObject(0), name, call)).rejects.toMatchObject({ code: 'not-found' });
+  }
+  const target = newObject(0);
+  expect(await driver.manage?.(target, 'disk.raw', call)).toMatchObject({ size: MiB });
+  const path = join(directory, 'volumes', target.placementId);
+  expect(await mode(path)).toBe(0o600);
+  expect((await readFile(path)).equals(Buffer.alloc(MiB, 7))).toBe(true);
+  await driver.unmanage?.(target, call);
+  expect((await readFile(join(place, target.placementId))).equals(Buffer.alloc(MiB, 7))).toBe(true);
+});
+
+test('a thick backend reserves the holes of what it takes over', async () => {
+  const driver = start({ provisioning: 'thick' });
+  await driver.check(call);
+  const file = join(directory, 'import', 'sparse');
+  await writeFile(file, Buffer.alloc(4096, 7));
+  await truncate(file, 4 * MiB);
+  const target = newObject(0);
+  await driver.manage?.(target, 'sparse', call);
+  const path = join(directory, 'volumes', target.placementId);
+  expect((await stat(path)).blocks * 512).toBeGreaterThanOrEqual(4 * MiB);
+  expect((await readFile(path)).subarray(0, 4096).equals(Buffer.alloc(4096, 7))).toBe(true);
 });
 
 test.each([

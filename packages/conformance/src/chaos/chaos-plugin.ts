@@ -1,17 +1,20 @@
 import type { Clock, ErrorCode, Plugin, PluginCall } from '@scoria/core';
 import { after, before, disturbed, FaultPlan, type CallFaults, type ChaosOptions } from './fault-plan.ts';
 
+/** Verbs of a driver that give an iterable instead of a promise. */
+const driverIterables: ReadonlySet<string> = new Set(['list', 'listManageable', 'allocatedExtents', 'changedExtents']);
+
 /**
  * A driver's plug-in with faults: the same name, configuration, capabilities and devices, so that it takes the other's
- * place in any configuration. Injected failures have the code `backend-unavailable`. A `list` that loses its reply fails
- * at its end.
+ * place in any configuration. Injected failures have the code `backend-unavailable`. A list that loses its reply
+ * fails at its end.
  *
  * @example
  * const plugin = chaosDriver(filePlugin, { seed: 7, failures: 0.1, lostReplies: 0.1, delays: { share: 0.5, longest: 20 } });
  */
 export function chaosDriver(plugin: Plugin<'driver'>, options: ChaosOptions): Plugin<'driver'> {
   const plan = new FaultPlan(options);
-  const rules: Rules = { plan, code: 'backend-unavailable', iterates: 'list' };
+  const rules: Rules = { plan, code: 'backend-unavailable', iterates: driverIterables };
   return { ...plugin, create: (context) => withFaults(plugin.create(context), context.clock, rules) };
 }
 
@@ -28,8 +31,8 @@ interface Rules {
   readonly plan: FaultPlan;
   /** Code of injected failures. */
   readonly code: ErrorCode;
-  /** The verb that gives an iterable instead of a promise. */
-  readonly iterates?: string;
+  /** The verbs that give an iterable instead of a promise. */
+  readonly iterates?: ReadonlySet<string>;
 }
 
 /** Every method whose last argument is a {@link PluginCall} is a verb; the rest is left as it is. */
@@ -45,7 +48,7 @@ function withFaults<T extends object>(target: T, clock: Clock, { plan, code, ite
         const faults = plan.next(key);
         const seen = disturbed(call, faults);
         const work = (): unknown => Reflect.apply(member, object, [...args.slice(0, -1), seen]);
-        return key === iterates ? iterated(work, faults, seen, clock, code) : settled(work, faults, seen, clock, code);
+        return iterates?.has(key) ? iterated(work, faults, seen, clock, code) : settled(work, faults, seen, clock, code);
       };
     },
   });

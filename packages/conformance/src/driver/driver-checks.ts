@@ -4,10 +4,13 @@ import { capacityChecks } from './capacity-checks.ts';
 import { cloneChecks, createFromSnapshotChecks, revertChecks } from './copy-checks.ts';
 import { deviceChecks } from './device-checks.ts';
 import type { DriverCheck } from './driver-check.ts';
+import { extentChecks } from './extent-checks.ts';
 import { guardChecks } from './guard-checks.ts';
+import { manageChecks } from './manage-checks.ts';
 import { cloneMomentChecks, oracleChecks } from './oracle-checks.ts';
 import { raceChecks } from './race-checks.ts';
 import { recoveryChecks } from './recovery-checks.ts';
+import { shrinkChecks } from './shrink-checks.ts';
 import { snapshotChecks } from './snapshot-checks.ts';
 import { volumeChecks } from './volume-checks.ts';
 
@@ -26,4 +29,7 @@ export const driverChecks: readonly DriverCheck[] = [
   ...checksOf(cloneMomentChecks, 'clone'),
   ...checksOf(createFromSnapshotChecks, 'create-from-snapshot'),
   ...checksOf(revertChecks, 'revert'),
+  ...checksOf(shrinkChecks, 'shrink'),
+  ...checksOf(manageChecks, 'manage'),
+  ...checksOf(extentChecks, 'extents'),
 ];
