@@ -315,6 +315,9 @@ describe('PERSISTENT RESERVE IN', () => {
     expect([first.readBigUInt64BE(0), first[12], first[13], first.readUInt16BE(18)]).toEqual([1n, 1, writeExclusive, 1]);
     expect([second.readBigUInt64BE(0), second[12], second[13], second.readUInt16BE(18)]).toEqual([2n, 0, 0, 2]);
     expect(parseTransportId(first.subarray(24))).toBe('iqn.2026-11.test:a,i,0x00023d000001');
+    // The port is the one that device identification names (SPC-4, 7.8.6.7).
+    const identification = await fixture.run(through, [0x12, 1, 0x83, 0, 255, 0]);
+    expect(identification.data.includes(Buffer.of(0x51, 0x94, 0, 4, 0, 0, 0, 2))).toBe(true);
   });
 
   test('of all registrants names every one a holder', async () => {
@@ -383,6 +386,19 @@ describe('APTPL', () => {
     expect(await out(fixture.nexus('a'), reserveOut.register, { actionKey: 1n, flags: 0x01 })).toBe('5/26/00');
     expect((await fixture.run(fixture.nexus('b'), persistentReserveIn(2))).data[2]).toBe(0x1c);
   });
+});
+
+test('an access that may not write registers, and takes the volume from nobody', async () => {
+  const reader = fixture.nexus('reader', 't', { readOnly: true });
+  expect(await register(reader, 9n)).toBe('good');
+  for (const action of [reserveOut.reserve, reserveOut.clear, reserveOut.preempt, reserveOut.preemptAndAbort]) {
+    expect(await out(reader, action, { type: writeExclusive, key: 9n, actionKey: 9n })).toBe('7/27/00');
+  }
+  expect(await fixture.outcome(reader, [0x16])).toBe('7/27/00');
+  await reserved(fixture, reservationType.exclusiveAccessRegistrants, a);
+  expect(await fixture.outcome(reader, [0x28, 0, 0, 0, 0, 0, 0, 0, 1])).toBe('good');
+  expect(await out(reader, reserveOut.release, { key: 9n })).toBe('good');
+  expect(await register(reader, 0n, 9n)).toBe('good');
 });
 
 describe('registrations', () => {

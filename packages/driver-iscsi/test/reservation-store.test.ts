@@ -71,6 +71,12 @@ describe('a store', () => {
     expect(await readdir(directory)).toEqual([`${volumeId}.json`]);
   });
 
+  test('says which directory it cannot use', async () => {
+    await writeFile(join(directory, 'file'), '');
+    const opening = ReservationStore.open(join(directory, 'file'), silentLog);
+    await expect(opening).rejects.toMatchObject({ code: 'backend-failed', message: expect.stringContaining(directory) });
+  });
+
   test.each([
     ['is cut off', (text: string) => text.slice(0, 40)],
     ['has another version', (text: string) => text.replace('"version": 1', '"version": 2')],

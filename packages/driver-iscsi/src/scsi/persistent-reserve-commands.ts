@@ -89,22 +89,26 @@ function readFullStatus(unit: LogicalUnit): Buffer {
   return reported(unit, Buffer.concat(descriptors));
 }
 
-/** A PERSISTENT RESERVE OUT by what it does; `registers` where APTPL and ALL_TG_PT mean something. */
+/** What a service action of PERSISTENT RESERVE OUT is like, besides what it does to the state. */
+interface ActionTraits {
+  /** APTPL and ALL_TG_PT mean something. */
+  readonly registers?: boolean;
+  /** Keeps others from the volume, or changes who does. An access that may not write must not: it would stop those that may. */
+  readonly excludes?: boolean;
+  /** Ends the commands of those that it preempts. */
+  readonly aborts?: boolean;
+}
+
+/** A PERSISTENT RESERVE OUT by what it does. */
 const reserveOut =
-  (action: ReservationAction, registers: boolean, aborts = false): CommandDefinition['run'] =>
+  (action: ReservationAction, traits: ActionTraits, parse = parseList): CommandDefinition['run'] =>
   (unit, command) => {
     if (unit.reservations.reserver !== null) return command.end(scsiStatus.reservationConflict);
-    const request = parseList(unit, command, registers);
+    if (traits.excludes === true && command.nexus.readOnly) return command.check(senseOf.writeProtected);
+    const request = parse(unit, command, traits.registers === true);
     if ('asc' in request) return command.check(request);
-    carryOut(unit, command, (state) => action(state, request), aborts);
+    carryOut(unit, command, (state) => action(state, request), traits.aborts === true);
   };
-
-function moveReservation(unit: LogicalUnit, command: ScsiCommand): void {
-  if (unit.reservations.reserver !== null) return command.end(scsiStatus.reservationConflict);
-  const request = parseMoveList(unit, command);
-  if ('asc' in request) return command.check(request);
-  carryOut(unit, command, (state) => reservationActions.registerAndMove(state, request), false);
-}
 
 function carryOut(
   unit: LogicalUnit,
@@ -225,7 +229,7 @@ const reserveOutDefinition = (serviceAction: number, run: CommandDefinition['run
   run,
 });
 
-const { register, reserve, release, clear, preempt, registerIgnoringKey } = reservationActions;
+const { register, reserve, release, clear, preempt, registerIgnoringKey, registerAndMove } = reservationActions;
 
 /** PERSISTENT RESERVE IN and OUT (SPC-4, 6.15 and 6.16). */
 export const persistentReserveCommands: readonly CommandDefinition[] = [
@@ -233,12 +237,12 @@ export const persistentReserveCommands: readonly CommandDefinition[] = [
   reserveInDefinition(0x01, readReservation),
   reserveInDefinition(0x02, reportCapabilities),
   reserveInDefinition(0x03, readFullStatus),
-  reserveOutDefinition(0x00, reserveOut(register, true)),
-  reserveOutDefinition(0x01, reserveOut(reserve, false)),
-  reserveOutDefinition(0x02, reserveOut(release, false)),
-  reserveOutDefinition(0x03, reserveOut(clear, false)),
-  reserveOutDefinition(0x04, reserveOut(preempt, false)),
-  reserveOutDefinition(0x05, reserveOut(preempt, false, true)),
-  reserveOutDefinition(0x06, reserveOut(registerIgnoringKey, true)),
-  reserveOutDefinition(0x07, moveReservation),
+  reserveOutDefinition(0x00, reserveOut(register, { registers: true })),
+  reserveOutDefinition(0x01, reserveOut(reserve, { excludes: true })),
+  reserveOutDefinition(0x02, reserveOut(release, {})),
+  reserveOutDefinition(0x03, reserveOut(clear, { excludes: true })),
+  reserveOutDefinition(0x04, reserveOut(preempt, { excludes: true })),
+  reserveOutDefinition(0x05, reserveOut(preempt, { excludes: true, aborts: true })),
+  reserveOutDefinition(0x06, reserveOut(registerIgnoringKey, { registers: true })),
+  reserveOutDefinition(0x07, reserveOut(registerAndMove, { registers: true, excludes: true }, parseMoveList)),
 ];

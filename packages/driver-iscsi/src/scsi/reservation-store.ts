@@ -42,21 +42,17 @@ export class ReservationStore {
     this.#log = log;
   }
 
-  /** Makes the directory and reads what is in it. */
+  /** Makes the directory and reads what is in it. Rejects with `backend-failed` when that cannot be done. */
   static async open(directory: string, log: Log): Promise<ReservationStore> {
-    await mkdir(directory, { recursive: true, mode: 0o700 });
     const store = new ReservationStore(directory, log);
-    for (const name of await readdir(directory)) {
-      const path = join(directory, name);
-      // Left by a write that a crash cut short; the file itself is whole.
-      if (name.endsWith('.new')) await rm(path, { force: true });
-      if (!name.endsWith('.json')) continue;
-      const volumeId = name.slice(0, -'.json'.length);
-      try {
-        store.#known.set(volumeId, parseState(await readBounded(path)));
-      } catch (error) {
-        store.#damaged.set(volumeId, damaged(path, volumeId, error));
-      }
+    try {
+      await mkdir(directory, { recursive: true, mode: 0o700 });
+      for (const name of await readdir(directory)) await store.#load(name);
+    } catch (error) {
+      throw new ScoriaError('backend-failed', `Persistent reservations cannot be kept in ${directory}: ${reasonOf(error)}`, {
+        cause: error,
+        remedy: `Give the user that runs Scoria a directory ${directory} that it can read and write.`,
+      });
     }
     return store;
   }
@@ -90,8 +86,7 @@ export class ReservationStore {
     try {
       await this.#write(volumeId, state, path);
     } catch (error) {
-      const reason = error instanceof Error ? error.message : String(error);
-      throw new ScoriaError('backend-failed', `The persistent reservations of volume ${volumeId} cannot be kept: ${reason}`, {
+      throw new ScoriaError('backend-failed', `The reservations of volume ${volumeId} cannot be kept: ${reasonOf(error)}`, {
         cause: error,
         remedy: `Make ${this.#directory} writable, and see that its file system has room.`,
       });
@@ -136,6 +131,19 @@ export class ReservationStore {
     if (outcome.kind === 'done') await this.write(volumeId, outcome.state);
   }
 
+  async #load(name: string): Promise<void> {
+    const path = join(this.#directory, name);
+    // Left by a write that a crash cut short; the file itself is whole.
+    if (name.endsWith('.new')) await rm(path, { force: true });
+    if (!name.endsWith('.json')) return;
+    const volumeId = name.slice(0, -'.json'.length);
+    try {
+      this.#known.set(volumeId, parseState(await readBounded(path)));
+    } catch (error) {
+      this.#damaged.set(volumeId, damaged(path, volumeId, error));
+    }
+  }
+
   async #syncDirectory(): Promise<void> {
     const handle = await open(this.#directory, constants.O_RDONLY | constants.O_DIRECTORY);
     try {
@@ -145,6 +153,8 @@ export class ReservationStore {
     }
   }
 }
+
+const reasonOf = (error: unknown): string => (error instanceof Error ? error.message : String(error));
 
 async function readBounded(path: string): Promise<string> {
   const file = await open(path, constants.O_RDONLY | constants.O_NOFOLLOW);

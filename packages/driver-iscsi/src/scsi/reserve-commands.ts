@@ -20,6 +20,8 @@ function reserve(unit: LogicalUnit, command: ScsiCommand): void {
   const { reservations } = unit;
   if ((command.cdb[1]! & obsoleteBits) !== 0) return command.check(senseOf.invalidFieldInCdb);
   if (isProvidedFor(unit, command)) return command.good();
+  // It would keep those from the volume that may write.
+  if (command.nexus.readOnly) return command.check(senseOf.writeProtected);
   const { reserver, state } = reservations;
   // Whoever is registered, both kinds of reservation do not go together (SPC-2, 5.5.1).
   if (state.registrations.size > 0 || (reserver !== null && reserver !== command.nexus)) {
