@@ -1,3 +1,4 @@
+import { isIP } from 'node:net';
 import { z } from 'zod';
 import { formatAddress, parseAddress, type ListenAddress } from './protocol/listen-address.ts';
 
@@ -40,6 +41,13 @@ export const unreachable = {
 /** The addresses to listen on. */
 export const listenAddresses = ({ listen }: PortalConfiguration): readonly ListenAddress[] =>
   listen.flatMap((text) => parseAddress(text) ?? []);
+
+/** Whether targets that look no names up, and choose no port, can listen: a check for `refine`, with {@link notNumeric}. */
+export const isNumeric = (config: PortalConfiguration): boolean =>
+  listenAddresses(config).every(({ host, port }) => isIP(host) !== 0 && port > 0);
+
+/** What is said where {@link isNumeric} is false. */
+export const notNumeric = { path: ['listen'], message: 'must be IP addresses with a port' };
 
 /** The portals that clients are told, `host:port`. */
 export const advertisedPortals = (config: PortalConfiguration): readonly string[] =>

@@ -1,6 +1,5 @@
-import { isIP } from 'node:net';
 import { z } from 'zod';
-import { isReachable, listenAddresses, portalConfiguration, unreachable } from '../portal-configuration.ts';
+import { isNumeric, isReachable, notNumeric, portalConfiguration, unreachable } from '../portal-configuration.ts';
 
 /** Configuration of LIO, the kernel's target. */
 export const lioConfiguration = z
@@ -10,9 +9,6 @@ export const lioConfiguration = z
     loginTimeout: z.int().min(5).max(30).default(15).describe('Seconds that a login may take'),
   })
   .refine(isReachable, unreachable)
-  .refine((config) => listenAddresses(config).every(({ host, port }) => isIP(host) !== 0 && port > 0), {
-    path: ['listen'],
-    message: 'must be IP addresses with a port: the kernel looks no names up and chooses no port',
-  });
+  .refine(isNumeric, notNumeric);
 /** See {@link lioConfiguration}. */
 export type LioConfiguration = z.output<typeof lioConfiguration>;

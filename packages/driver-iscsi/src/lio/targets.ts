@@ -1,5 +1,7 @@
 import { join } from 'node:path';
 import { ScoriaError, type ExportRequest, type ExportStatus } from '@scoria/core';
+import { accessIdOf, uuidOf } from '../access-id.ts';
+import { checkedInitiatorName } from '../initiator-name.ts';
 import { formatAddress, type ListenAddress } from '../protocol/listen-address.ts';
 import { targetName } from '../target/target-name.ts';
 import { refusedWith, type ConfigTree } from './configfs.ts';
@@ -15,9 +17,6 @@ export interface TargetOptions {
 
 const fabric = 'iscsi';
 const unit = 'lun/lun_0';
-const uuid = /^[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}$/;
-/** RFC 7143, 4.2.7; also a name of a directory. */
-const initiatorName = /^(iqn\.|eui\.|naa\.)[A-Za-z0-9.:_-]{1,219}$/;
 /** The largest that LIO's parameters allow and initiators ask for, bytes. */
 const dataSegmentLength = 262_144;
 
@@ -38,17 +37,13 @@ export class Targets {
   /** Ids of the accesses that have a target, whole or not. */
   async accessIds(): Promise<readonly string[]> {
     const names = await this.#tree.list(fabric);
-    const prefix = this.#name('');
-    return names.flatMap((name) => {
-      const id = name.slice(prefix.length);
-      return name.startsWith(prefix) && uuid.test(id) ? [id] : [];
-    });
+    return names.flatMap((name) => accessIdOf(this.#options.iqnPrefix, name) ?? []);
   }
 
   /** The volume whose backstore a target may use; `null` for a target that never had one, and where there is none. */
   async volumeOf(accessId: string): Promise<string | null> {
     const alias = await this.#tree.read(join(this.#group(accessId), 'param/TargetAlias'));
-    return alias !== null && uuid.test(alias) ? alias : null;
+    return alias === null ? null : uuidOf(alias);
   }
 
   /** Whether initiators can log in. */
@@ -161,12 +156,8 @@ export class Targets {
     return { accessId, volumeId, readOnly, sessions };
   }
 
-  #name(accessId: string): string {
-    return targetName(this.#options.iqnPrefix, accessId);
-  }
-
   #group(accessId: string): string {
-    return join(fabric, this.#name(accessId), 'tpgt_1');
+    return join(fabric, targetName(this.#options.iqnPrefix, accessId), 'tpgt_1');
   }
 
   async #isReadOnly(group: string): Promise<boolean> {
@@ -189,10 +180,7 @@ export class Targets {
 
   /** Lets one initiator name in, and no other. */
   async #admit(group: string, name: string, readOnly: boolean): Promise<void> {
-    if (!initiatorName.test(name)) {
-      throw new ScoriaError('invalid-input', `'${name.slice(0, 223)}' is no iSCSI name of an initiator`);
-    }
-    const admitted = join(group, 'acls', name);
+    const admitted = join(group, 'acls', checkedInitiatorName(name));
     await this.#tree.make(admitted);
     await this.#tree.make(join(admitted, 'lun_0'));
     await this.#tree.link(join(group, unit), join(admitted, 'lun_0/unit'));

@@ -1,0 +1,210 @@
+import {
+  ObjectLocks,
+  ScoriaError,
+  type Clock,
+  type ConnectionInfo,
+  type Exec,
+  type ExportRequest,
+  type ExportStats,
+  type ExportStatus,
+  type LimitSupport,
+  type Log,
+  type PluginCall,
+  type Transport,
+} from '@scoria/core';
+import { blockNodeNumber } from '../block-node.ts';
+import { iscsiConnectionInfo } from '../connection-info.ts';
+import { checkedInitiatorName } from '../initiator-name.ts';
+import { advertisedPortals, listenAddresses } from '../portal-configuration.ts';
+import { formatAddress } from '../protocol/listen-address.ts';
+import type { TgtConfiguration } from './configuration.ts';
+import { DeviceLimits } from './device-limits.ts';
+import { TgtTargets, volumeLun, type PublishedTarget } from './targets.ts';
+import { Tgtadm } from './tgtadm.ts';
+
+/** What a {@link TgtTransport} needs. */
+export interface TgtTransportOptions {
+  readonly config: TgtConfiguration;
+  readonly clock: Clock;
+  readonly log: Log;
+  /** Runs tgtadm. */
+  readonly exec: Exec;
+}
+
+/** Accesses ended at the same time at the stop; tgtd itself does one thing at a time. */
+const together = 4;
+/** tgtadm puts values into lists with commas. */
+const listable = /^[^,\s\0]+$/;
+
+/**
+ * tgt, the target daemon in user space, as a transport; it runs already, and is driven by tgtadm. tgtd is the only one to
+ * remember exports. Each access is a target with LUN 1 and an account of its name. To tgt the accesses of one volume are
+ * different logical units: they share the bytes, but no reservations.
+ */
+export class TgtTransport implements Transport {
+  readonly reaches = ['path'];
+  /** Only where a control group is configured; elsewhere core refuses limits. */
+  readonly limit?: LimitSupport['limit'];
+  readonly #config: TgtConfiguration;
+  readonly #log: Log;
+  readonly #tgtadm: Tgtadm;
+  readonly #targets: TgtTargets;
+  readonly #limits: DeviceLimits | null = null;
+  /** One caller at a time per access. */
+  readonly #locks = new ObjectLocks();
+  /** Portals that this object has added to those of tgtd. */
+  readonly #added: string[] = [];
+  #started = false;
+
+  constructor({ config, clock, log, exec }: TgtTransportOptions) {
+    this.#config = config;
+    this.#log = log;
+    this.#tgtadm = new Tgtadm(exec, config.controlSocket);
+    this.#targets = new TgtTargets(this.#tgtadm, clock, config.iqnPrefix);
+    if (config.cgroup === undefined) return;
+    const limits = new DeviceLimits(config.cgroup);
+    this.#limits = limits;
+    this.limit = async (volumeId, wanted, { signal }) => {
+      const unit = (await this.#accessesOf(volumeId, signal))[0]?.unit;
+      if (unit) await limits.set(volumeId, unit, wanted);
+    };
+  }
+
+  async start({ signal }: PluginCall): Promise<void> {
+    signal.throwIfAborted();
+    if (this.#started) return;
+    const listening = await this.#tgtadm.portals(signal);
+    for (const address of listenAddresses(this.#config)) {
+      const portal = formatAddress(address);
+      const any = formatAddress({ ...address, host: address.host.includes(':') ? '::' : '0.0.0.0' });
+      if (listening.includes(portal) || listening.includes(any)) continue;
+      await this.#tgtadm.addPortal(portal);
+      this.#added.push(portal);
+    }
+    for (const { accessId, isWhole } of await this.#targets.all(signal)) if (!isWhole) await this.#end(accessId, signal);
+    this.#started = true;
+  }
+
+  async stop(): Promise<void> {
+    if (!this.#started) return;
+    const { signal } = new AbortController();
+    const waiting = [...(await this.#targets.all(signal))];
+    const worker = async (): Promise<void> => {
+      for (let next = waiting.pop(); next !== undefined; next = waiting.pop()) await this.#end(next.accessId, signal);
+    };
+    await Promise.all(Array.from({ length: together }, worker));
+    for (const portal of this.#added.splice(0)) await this.#tgtadm.removePortal(portal);
+    this.#started = false;
+  }
+
+  async export(request: ExportRequest, { signal }: PluginCall): Promise<void> {
+    const { accessId, volumeId, device, readOnly, secret, initiator, limits } = request;
+    const bound = this.#config.bindInitiator && initiator !== undefined ? checkedInitiatorName(initiator) : undefined;
+    if (!listable.test(secret)) {
+      throw new ScoriaError('not-supported', `tgt takes no secret with commas or blanks, and access ${accessId} has such a one`);
+    }
+    if (!device.path.startsWith('/') || !listable.test(device.path)) {
+      throw new ScoriaError(
+        'not-supported',
+        `tgt cannot open ${device.path}: it wants an absolute path without commas and blanks`,
+      );
+    }
+    const number = await blockNodeNumber(device.path);
+    await this.#locks.run([accessId], async () => {
+      signal.throwIfAborted();
+      const tid = await this.#claim(accessId, volumeId, readOnly, signal);
+      if (tid === null) return;
+      try {
+        // What an earlier volume was held to on this device must not hold this one.
+        await this.#limits?.set(volumeId, device, limits ?? null);
+        // Only what goes past the page cache is counted to tgtd's control group, and only block devices are limited.
+        await this.#targets.addUnit(tid, { ...device, volumeId, readOnly, direct: number !== null });
+        signal.throwIfAborted();
+        await this.#targets.admit(tid, { ...request, initiator: bound });
+      } catch (error) {
+        const { signal: own } = new AbortController();
+        await this.#targets.end(accessId, own).catch((failure: unknown) => {
+          this.#log.warn({ err: failure, accessId }, 'an export that failed could not be removed');
+        });
+        throw error;
+      }
+    });
+  }
+
+  async unexport(accessId: string, { signal }: PluginCall): Promise<void> {
+    signal.throwIfAborted();
+    await this.#end(accessId, signal);
+  }
+
+  async list({ signal }: PluginCall): Promise<readonly ExportStatus[]> {
+    signal.throwIfAborted();
+    return (await this.#targets.all(signal)).flatMap(({ accessId, unit, sessions }) =>
+      unit === null
+        ? []
+        : [
+            {
+              accessId,
+              volumeId: unit.volumeId,
+              readOnly: unit.readOnly,
+              sessions: sessions.map(({ initiator }) => initiator),
+            },
+          ],
+    );
+  }
+
+  /**
+   * tgt looks at the size of a device only when it opens it. So sessions are ended and the device is opened again;
+   * initiators log in again by themselves, and repeat what was under way.
+   */
+  async resize(volumeId: string, { signal }: PluginCall): Promise<void> {
+    signal.throwIfAborted();
+    for (const { accessId } of await this.#accessesOf(volumeId, signal)) {
+      await this.#locks.run([accessId], () => this.#targets.openAgain(accessId, signal));
+    }
+  }
+
+  connectionInfo(request: ExportRequest): ConnectionInfo {
+    const { iqnPrefix } = this.#config;
+    return iscsiConnectionInfo({ iqnPrefix, portals: advertisedPortals(this.#config), lun: volumeLun, chap: true }, request);
+  }
+
+  /** What the sessions did that are logged in: tgt forgets a session when it ends. */
+  async stats({ signal }: PluginCall): Promise<readonly ExportStats[]> {
+    signal.throwIfAborted();
+    const targets = await this.#targets.all(signal);
+    const counters = (await this.#tgtadm.counters(signal)).filter(({ lun }) => lun === volumeLun);
+    const volumes = Map.groupBy(targets, ({ unit }) => unit?.volumeId);
+    return Array.from(volumes, ([volumeId = '', accesses]) => {
+      const tids = new Set(accesses.map(({ tid }) => tid));
+      const own = counters.filter(({ tid }) => tids.has(tid));
+      const sum = (of: (counter: (typeof own)[number]) => number): number => own.reduce((total, next) => total + of(next), 0);
+      return {
+        volumeId,
+        readBytes: sum(({ readBytes }) => readBytes),
+        writtenBytes: sum(({ writtenBytes }) => writtenBytes),
+        reads: sum(({ reads }) => reads),
+        writes: sum(({ writes }) => writes),
+      };
+    }).filter(({ volumeId }) => volumeId !== '');
+  }
+
+  async #accessesOf(volumeId: string, signal: AbortSignal): Promise<readonly PublishedTarget[]> {
+    return (await this.#targets.all(signal)).filter(({ unit }) => unit?.volumeId === volumeId);
+  }
+
+  /** A new target for the access; `null` when it is published as it should be. */
+  async #claim(accessId: string, volumeId: string, readOnly: boolean, signal: AbortSignal): Promise<number | null> {
+    const tid = await this.#targets.claim(accessId, signal);
+    if (tid !== null) return tid;
+    const found = await this.#targets.find(accessId, signal);
+    if (found?.isWhole && found.unit?.volumeId === volumeId && found.unit.readOnly === readOnly) return null;
+    await this.#targets.end(accessId, signal);
+    const again = await this.#targets.claim(accessId, signal);
+    if (again !== null) return again;
+    throw new ScoriaError('transport-failed', `Somebody else makes the target of access ${accessId} in tgtd`);
+  }
+
+  #end(accessId: string, signal: AbortSignal): Promise<void> {
+    return this.#locks.run([accessId], () => this.#targets.end(accessId, signal));
+  }
+}
