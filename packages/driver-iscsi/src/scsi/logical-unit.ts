@@ -133,8 +133,7 @@ export class LogicalUnit {
 
   /**
    * Passes the write gate, then does `work` on the device, then calls `then`, or ends the command with the sense of what
-   * went wrong. A command that was aborted meanwhile does not reach the device. Without a write cache the work is on stable
-   * storage before it counts as done.
+   * went wrong. A command that was aborted meanwhile does not reach the device.
    */
   change(
     command: ScsiCommand,
@@ -152,8 +151,7 @@ export class LogicalUnit {
           this.gate.leave();
           return command.check(senseOf.aborted);
         }
-        const worked = this.mode.writeCache ? work() : work().then(() => this.#device.flush());
-        worked.then(
+        work().then(
           () => {
             this.gate.leave();
             then();

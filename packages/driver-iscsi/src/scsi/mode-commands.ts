@@ -2,7 +2,7 @@ import type { ScsiCommand } from './command.ts';
 import { usageOf, type CommandDefinition } from './command-table.ts';
 import type { LogicalUnit } from './logical-unit.ts';
 import { pageControl } from './mode-parameters.ts';
-import { senseFromError, senseOf } from './sense.ts';
+import { senseOf } from './sense.ts';
 
 /** Bits of byte 1 of MODE SENSE and MODE SELECT. */
 const senseBit = { withoutDescriptor: 0x08, longLba: 0x10 } as const;
@@ -78,16 +78,10 @@ function modeSelect(unit: LogicalUnit, command: ScsiCommand): void {
       return command.check(senseOf.invalidFieldInParameterList);
     }
   }
-  const cached = unit.mode.writeCache;
   const selected = unit.mode.select(dataOut.subarray(pagesAt, length));
   if (typeof selected === 'object') return command.check(selected);
   if (selected) unit.announce(senseOf.modeParametersChanged, nexus);
-  if (!cached || unit.mode.writeCache) return command.good();
-  // What the cache holds when it is turned off has to be stable first (SBC-3, 6.5.6).
-  unit.device.flush().then(
-    () => command.good(),
-    (error: unknown) => command.check(senseFromError(error, false)),
-  );
+  command.good();
 }
 
 /** Whether a block descriptor asks for the capacity and the block size that there are. */

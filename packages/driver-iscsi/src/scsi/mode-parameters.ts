@@ -27,8 +27,9 @@ const descriptorSenseBit = 0x04;
 const softwareWriteProtectBit = 0x08;
 
 const pages: ReadonlyMap<number, ModePage> = new Map([
-  // Caching: WCE is on, so only flushes and FUA make data stable; it can be turned off (SBC-3, 6.5.6).
-  [code.caching, modePage(code.caching, 20, { 2: writeCacheBit })],
+  // Caching: WCE is on, so only flushes and FUA make data stable (SBC-3, 6.5.6). It cannot be turned off: an initiator that did
+  // would stop flushing, and not hear that a target which was started again has its defaults.
+  [code.caching, modePage(code.caching, 20, { 2: writeCacheBit }, {})],
   // Control: unrestricted reordering; D_SENSE and SWP can be changed (SPC-4, 7.5.9).
   [code.control, modePage(code.control, 12, { 3: 0x10 }, { 2: descriptorSenseBit, 4: softwareWriteProtectBit })],
 ]);
@@ -36,8 +37,6 @@ const pages: ReadonlyMap<number, ModePage> = new Map([
 /** The mode parameters of a logical unit, shared by all initiators (SPC-4, 7.5). They last until it is reset or closed. */
 export class ModeParameters {
   #current = new Map<number, Buffer>();
-  /** Whether a write may be done before it is on stable storage (WCE). */
-  writeCache = true;
   /** Whether sense data come in descriptor format (D_SENSE). */
   descriptorSense = false;
   /** Whether an initiator has forbidden to write (SWP). */
@@ -97,7 +96,6 @@ export class ModeParameters {
 
   #adopt(current: Map<number, Buffer>): void {
     this.#current = current;
-    this.writeCache = (current.get(code.caching)![2]! & writeCacheBit) !== 0;
     this.descriptorSense = (current.get(code.control)![2]! & descriptorSenseBit) !== 0;
     this.writeProtected = (current.get(code.control)![4]! & softwareWriteProtectBit) !== 0;
   }
