@@ -111,6 +111,37 @@ describe.concurrent('cinder', { timeout: 240_000 }, () => {
     expect(await bob.cinderFails('type-create', 'mine')).toContain('HTTP 403');
   });
 
+  test('manages QoS specs, and shows them with the types that have them', async () => {
+    const spec = propertiesOf(await admin.cinder('qos-create', 'gold', 'consumer=front-end', 'total_iops_sec=500', 'vendor=x'));
+    expect(spec).toMatchObject({ name: 'gold', consumer: 'front-end' });
+    const id = spec['id'] ?? '';
+    const type = rowsOf(await admin.cinder('type-create', 'golden', '--is-public', 'False'))[0]?.['ID'] ?? '';
+    await admin.cinder('qos-key', id, 'set', 'total_iops_sec_max=900', 'read_bytes_sec=1000');
+    await admin.cinder('qos-key', id, 'unset', 'vendor');
+    expect(await admin.cinderFails('qos-key', id, 'set', 'read_bytes_sec=fast')).toMatch(/read_bytes_sec.*\(HTTP 400\)/);
+    const shown = await admin.cinder('qos-show', id);
+    for (const key of ['total_iops_sec : 500', 'total_iops_sec_max : 900', 'read_bytes_sec : 1000']) expect(shown).toContain(key);
+    expect(shown).not.toContain('vendor');
+    expect(rowsOf(await admin.cinder('qos-list'))).toContainEqual(
+      expect.objectContaining({ ID: id, Name: 'gold', Consumer: 'front-end' }),
+    );
+    await admin.cinder('qos-associate', id, type);
+    expect(propertiesOf(await admin.cinder('type-show', 'golden'))).toMatchObject({ qos_specs_id: id });
+    expect(rowsOf(await admin.cinder('qos-get-association', id))).toMatchObject([
+      { Association_Type: 'volume_type', Name: 'golden', ID: type },
+    ]);
+    expect(await admin.cinderFails('qos-delete', id)).toContain('(HTTP 400)');
+    await admin.cinder('qos-disassociate', id, type);
+    await admin.cinder('qos-associate', id, type);
+    await admin.cinder('qos-disassociate-all', id);
+    expect(rowsOf(await admin.cinder('qos-get-association', id))).toEqual([]);
+    await admin.cinder('qos-associate', id, type);
+    await admin.cinder('qos-delete', '--force', 'True', id);
+    expect(propertiesOf(await admin.cinder('type-show', 'golden'))).toMatchObject({ qos_specs_id: 'None' });
+    await admin.cinder('type-delete', 'golden');
+    expect(await bob.cinderFails('qos-create', 'mine', 'consumer=both')).toContain('HTTP 403');
+  });
+
   test('sets, shows and holds a quota', async () => {
     const api = await apiOf(carol);
     await admin.cinder('quota-update', api.projectId, '--volumes', '1', '--gigabytes', '3');

@@ -106,6 +106,43 @@ describe.concurrent('openstack', { timeout: 240_000 }, () => {
     await admin.openstack('volume', 'type', 'delete', 'faster', 'secret');
   });
 
+  test('manages QoS specs by their names', async () => {
+    const [spec] = await Promise.all([
+      admin.show(
+        'volume',
+        'qos',
+        'create',
+        '--consumer',
+        'both',
+        '--property',
+        'total_iops_sec=500',
+        '--property',
+        'x=y',
+        'gold',
+      ),
+      admin.show('volume', 'type', 'create', '--private', 'golden'),
+    ]);
+    expect(spec).toMatchObject({ name: 'gold', consumer: 'both', properties: { total_iops_sec: '500', x: 'y' } });
+    await admin.openstack('volume', 'qos', 'set', '--property', 'total_iops_sec=700', 'gold');
+    await admin.openstack('volume', 'qos', 'unset', '--property', 'x', 'gold');
+    await admin.openstack('volume', 'qos', 'associate', 'gold', 'golden');
+    const [shown, listed, type] = await Promise.all([
+      admin.show('volume', 'qos', 'show', 'gold'),
+      admin.list('volume', 'qos', 'list'),
+      admin.show('volume', 'type', 'show', 'golden'),
+    ]);
+    expect(shown).toMatchObject({ properties: { total_iops_sec: '700' }, associations: ['golden'] });
+    expect(listed).toContainEqual(expect.objectContaining({ Name: 'gold', Consumer: 'both', Associations: ['golden'] }));
+    expect(type).toMatchObject({ qos_specs_id: spec['id'] });
+    expect(await admin.openstackFails('volume', 'qos', 'delete', 'gold')).toMatch(/1 of 1 .*failed/);
+    await admin.openstack('volume', 'qos', 'disassociate', '--volume-type', 'golden', 'gold');
+    await admin.openstack('volume', 'qos', 'associate', 'gold', 'golden');
+    await admin.openstack('volume', 'qos', 'disassociate', '--all', 'gold');
+    await admin.openstack('volume', 'qos', 'associate', 'gold', 'golden');
+    await admin.openstack('volume', 'qos', 'delete', '--force', 'gold');
+    await admin.openstack('volume', 'type', 'delete', 'golden');
+  });
+
   test('lists services, zones and endpoints, and the users of the built-in identity', async () => {
     const [services, zones, catalog, users, whoAmI] = await Promise.all([
       admin.list('volume', 'service', 'list'),
