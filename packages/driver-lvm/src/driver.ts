@@ -1,0 +1,373 @@
+import { stat } from 'node:fs/promises';
+import {
+  ScoriaError,
+  type AnyVolumeDriver,
+  type BackendIdentity,
+  type BackendObject,
+  type Clock,
+  type Created,
+  type CreatedCopy,
+  type DeviceLocator,
+  type Exec,
+  type Extent,
+  type ListedObject,
+  type Log,
+  type ManageableObject,
+  type PluginCall,
+  type PoolReport,
+  type Random,
+} from '@scoria/core';
+import { identify } from './backend-identity.ts';
+import type { LvmConfig } from './configuration.ts';
+import { copyOf, referenceOf, type Layout } from './layout.ts';
+import type { LogicalVolume } from './logical-volume.ts';
+import { LvmCommands } from './lvm-commands.ts';
+import { manageableIn, manageIn, unmanageIn } from './manageable.ts';
+import { nameOf, ourTags, type Kind } from './ownership.ts';
+import { ThickLayout } from './thick-layout.ts';
+import { ThinLayout } from './thin-layout.ts';
+import { KeyedQueues } from './turn-queue.ts';
+import { VolumeGroup } from './volume-group.ts';
+
+/** What an {@link LvmDriver} is made of. */
+export interface LvmDriverOptions {
+  readonly config: LvmConfig;
+  readonly installationId: string;
+  readonly clock: Clock;
+  readonly random: Random;
+  readonly log: Log;
+  readonly exec: Exec;
+}
+
+/** An object of a request, found in the model. */
+interface Found {
+  readonly group: VolumeGroup;
+  readonly volume: LogicalVolume;
+}
+
+/** What may be left of a volume beside itself. */
+const leftoverRoles = ['reverting', 'replaced', 'copying', 'growing'] as const;
+
+/**
+ * Keeps volumes and snapshots as logical volumes of LVM. Each volume group is a pool. What is ours, and what it stands
+ * for, is written in tags; nothing else is touched.
+ */
+export class LvmDriver implements AnyVolumeDriver {
+  readonly #options: LvmDriverOptions;
+  readonly #layout: Layout;
+  readonly #groups: ReadonlyMap<string, VolumeGroup>;
+  /** Verbs and recovery of one placement come one after the other. */
+  readonly #placements = new KeyedQueues();
+  #backendId: string | undefined;
+
+  constructor(options: LvmDriverOptions) {
+    const { config, exec, clock, log, installationId } = options;
+    const commands = new LvmCommands(exec, config);
+    this.#options = options;
+    this.#layout = new (config.provisioning === 'thin' ? ThinLayout : ThickLayout)({ config, commands, clock, log });
+    this.#groups = new Map(config.volumeGroups.map((name) => [name, new VolumeGroup(name, commands, installationId)]));
+  }
+
+  /**
+   * Looks at the groups, marks those that are new, makes thin pools, activates our logical volumes, and clears away what a
+   * crash left. A group that fails keeps no other one from being used; when all fail, so does this.
+   */
+  async check(call: PluginCall): Promise<BackendIdentity> {
+    const { installationId, random } = this.#options;
+    const usable = await this.#each(call, 'cannot be used', async (group) => {
+      await group.refresh(call.signal);
+      refusePartial(group);
+      return group;
+    });
+    const backendId = await identify(usable, { installationId, random, known: this.#backendId, signal: call.signal });
+    this.#backendId = backendId;
+    await this.#each(call, 'cannot be prepared', async (group) => {
+      if (!usable.includes(group)) return;
+      await this.#layout.prepare(group, call);
+      await this.#recover(group, call);
+      await group.know(call.signal);
+      const idle = [...group.volumes].filter((volume) => !volume.active && this.#isObject(group, volume));
+      await group.activate(idle, call.signal);
+    });
+    return { backendId };
+  }
+
+  async pools(call: PluginCall): Promise<readonly PoolReport[]> {
+    return this.#each(call, 'gives no report', async (group) => {
+      const report = await this.#layout.report(group, call);
+      return group.facts.vg_missing_pv_count > 0 ? { ...report, free: 0 } : report;
+    });
+  }
+
+  async create(request: BackendObject, call: PluginCall): Promise<Created> {
+    return this.#alone(request, call, async () => {
+      const group = this.#group(request.pool);
+      const made = await this.#layout.create(group, request, call);
+      return { backendRef: referenceOf(group, made), size: made.size };
+    });
+  }
+
+  async delete(volume: BackendObject, call: PluginCall): Promise<void> {
+    await this.#alone(volume, call, () => this.#remove('volume', volume, call));
+  }
+
+  async extend(volume: BackendObject, size: number, call: PluginCall): Promise<{ readonly size: number }> {
+    return this.#alone(volume, call, async () => {
+      const found = await this.#find(volume, call, ['volume']);
+      return { size: await this.#layout.extend(found.group, found.volume, size, call) };
+    });
+  }
+
+  async createSnapshot(snapshot: BackendObject, volume: BackendObject, call: PluginCall): Promise<CreatedCopy> {
+    return this.#alone(snapshot, call, async () => {
+      const source = await this.#find(volume, call, ['volume']);
+      return copyOf(source.group, await this.#layout.snapshot(source.group, snapshot, source.volume, call));
+    });
+  }
+
+  async deleteSnapshot(snapshot: BackendObject, call: PluginCall): Promise<void> {
+    await this.#alone(snapshot, call, () => this.#remove('snapshot', snapshot, call));
+  }
+
+  async clone(target: BackendObject, source: BackendObject, call: PluginCall): Promise<CreatedCopy> {
+    return this.#copy(target, source, call, ['volume']);
+  }
+
+  async createFromSnapshot(target: BackendObject, snapshot: BackendObject, call: PluginCall): Promise<CreatedCopy> {
+    return this.#copy(target, snapshot, call, ['snapshot']);
+  }
+
+  async revert(volume: BackendObject, snapshot: BackendObject, call: PluginCall): Promise<{ readonly done: boolean }> {
+    return this.#alone(volume, call, async () => {
+      const to = await this.#find(volume, call, ['volume']);
+      const from = await this.#find(snapshot, call, ['snapshot']);
+      // Another group's blocks cannot be shared: core copies.
+      if (from.group !== to.group) return { done: false };
+      await this.#refuseLost(from, call);
+      return { done: await this.#layout.revert(to.group, to.volume, from.volume, call) };
+    });
+  }
+
+  async shrink(volume: BackendObject, size: number, call: PluginCall): Promise<{ readonly size: number }> {
+    return this.#alone(volume, call, async () => {
+      const found = await this.#find(volume, call, ['volume']);
+      return { size: await this.#layout.shrink(found.group, found.volume, size, call) };
+    });
+  }
+
+  async *list(call: PluginCall): AsyncGenerator<ListedObject> {
+    for (const group of this.#groups.values()) {
+      await group.refresh(call.signal);
+      for (const volume of [...group.volumes]) {
+        call.signal.throwIfAborted();
+        const { ownership, size, usedBytes } = volume;
+        if (!ownership || !this.#isObject(group, volume)) continue;
+        const { placementId, kind } = ownership;
+        yield { placementId, kind, pool: group.name, backendRef: referenceOf(group, volume), size, usedBytes };
+      }
+    }
+  }
+
+  async locate(object: BackendObject, call: PluginCall): Promise<DeviceLocator> {
+    call.signal.throwIfAborted();
+    const found = await this.#find(object, call);
+    await this.#refuseLost(found, call);
+    const { group, volume } = found;
+    const path = group.path(volume.name);
+    if (!(await isThere(path))) {
+      await group.activate([volume], call.signal);
+      if (!(await isThere(path))) {
+        throw new ScoriaError('backend-unavailable', `LVM has activated ${group.name}/${volume.name}, but there is no ${path}`, {
+          remedy: 'See whether udev runs on this host.',
+        });
+      }
+    }
+    return { kind: 'path', path, blockSize: this.#options.config.blockSize };
+  }
+
+  async *listManageable(call: PluginCall): AsyncGenerator<ManageableObject> {
+    for (const group of this.#groups.values()) {
+      await group.refresh(call.signal);
+      for (const object of manageableIn(group, this.#options.config)) {
+        call.signal.throwIfAborted();
+        yield object;
+      }
+    }
+  }
+
+  async manage(target: BackendObject, reference: string, call: PluginCall): Promise<Created> {
+    return this.#alone(target, call, async () => {
+      const group = this.#group(target.pool);
+      const taken = await manageIn(group, this.#options.config, target, reference, call.signal);
+      return { backendRef: referenceOf(group, taken), size: taken.size };
+    });
+  }
+
+  async unmanage(volume: BackendObject, call: PluginCall): Promise<void> {
+    await this.#alone(volume, call, async () => {
+      const group = this.#group(volume.pool);
+      const found = await group.find('volume', volume.placementId, call.signal);
+      if (found) await unmanageIn(group, found, call.signal);
+    });
+  }
+
+  async *allocatedExtents(object: BackendObject, call: PluginCall): AsyncGenerator<Extent> {
+    const found = await this.#find(object, call);
+    await this.#refuseLost(found, call);
+    yield* this.#layout.allocatedExtents(found.group, found.volume, call);
+  }
+
+  async *changedExtents(from: BackendObject, to: BackendObject, call: PluginCall): AsyncGenerator<Extent> {
+    const [first, second] = [await this.#find(from, call, ['snapshot']), await this.#find(to, call, ['snapshot'])];
+    const source = first.volume.ownership?.source;
+    if (!source || source !== second.volume.ownership?.source || first.group !== second.group) {
+      throw new ScoriaError('not-supported', `${from.placementId} and ${to.placementId} are not snapshots of one volume`);
+    }
+    for (const found of [first, second]) await this.#refuseLost(found, call);
+    yield* this.#layout.changedExtents(first.group, first.volume, second.volume, call);
+  }
+
+  async #copy(target: BackendObject, source: BackendObject, call: PluginCall, kinds: readonly Kind[]): Promise<CreatedCopy> {
+    return this.#alone(target, call, async () => {
+      const from = await this.#find(source, call, kinds);
+      await this.#refuseLost(from, call);
+      return copyOf(from.group, await this.#layout.copy(from.group, target, from.volume, call));
+    });
+  }
+
+  async #remove(kind: Kind, object: BackendObject, call: PluginCall): Promise<void> {
+    const group = this.#group(object.pool);
+    const { placementId } = object;
+    const found = await group.find(kind, placementId, call.signal);
+    if (found) await this.#layout.remove(group, found, call);
+    if (kind === 'snapshot') return;
+    for (const role of leftoverRoles) {
+      const leftover = group.get(nameOf(role, placementId));
+      if (leftover && group.isOurs(leftover, placementId)) await this.#layout.remove(group, leftover, call);
+    }
+  }
+
+  /** Finishes or removes what crashes left, unless somebody works on it. */
+  async #recover(group: VolumeGroup, call: PluginCall): Promise<void> {
+    const { log } = this.#options;
+    const leftovers = [...group.volumes].filter(
+      ({ ownership, ...volume }) => ownership?.backendId === group.backendId && !this.#isObject(group, { ...volume, ownership }),
+    );
+    for (const { name, ownership } of leftovers) {
+      if (!ownership) continue;
+      await this.#placements.run(ownership.placementId, call.signal, async () => {
+        await group.know(call.signal);
+        const leftover = group.get(name);
+        // It was finished meanwhile, or is gone.
+        if (!leftover || this.#isObject(group, leftover)) return;
+        if (leftover.role === undefined) return void (await group.retag(leftover, [], ourTags(leftover.tags), call.signal));
+        try {
+          await this.#layout.recover(group, leftover, call);
+          log.info({}, `Cleared away ${group.name}/${name}, which had been left half-made`);
+        } catch (error) {
+          call.signal.throwIfAborted();
+          log.warn({ err: error }, `${group.name}/${name} was left half-made and cannot be cleared away`);
+        }
+      });
+    }
+  }
+
+  /** Whether a logical volume is an object of core, complete. */
+  #isObject(group: VolumeGroup, volume: LogicalVolume): boolean {
+    const { ownership, role } = volume;
+    if (ownership?.backendId !== group.backendId || !ownership.ready) return false;
+    return role === ownership.kind && volume.name === nameOf(role, ownership.placementId) && this.#layout.isWhole(volume);
+  }
+
+  /** Finds an object that must be there. */
+  async #find(object: BackendObject, call: PluginCall, kinds: readonly Kind[] = kindsOf(object)): Promise<Found> {
+    call.signal.throwIfAborted();
+    const group = this.#group(object.pool);
+    const { placementId } = object;
+    await group.know(call.signal);
+    const look = () => {
+      for (const kind of kinds) {
+        const volume = group.get(nameOf(kind, placementId));
+        if (volume && this.#isObject(group, volume)) return volume;
+      }
+      return undefined;
+    };
+    let volume = look();
+    if (!volume) {
+      await group.refresh(call.signal);
+      volume = look();
+    }
+    const replaced = volume ? undefined : group.get(nameOf('replaced', placementId));
+    if (replaced && group.isOurs(replaced, placementId)) {
+      await this.#layout.recover(group, replaced, call);
+      volume = look();
+    }
+    if (volume) return { group, volume };
+    throw new ScoriaError('backend-object-missing', `Volume group ${group.name} has no ${object.backendRef ?? placementId}`);
+  }
+
+  /** Fails for a snapshot that has run full: the kernel fails its reads. */
+  async #refuseLost({ group, volume }: Found, call: PluginCall): Promise<void> {
+    if (volume.layer !== 'thick-snapshot') return;
+    await group.report(volume.name, call.signal);
+    if (group.get(volume.name)?.invalid !== true) return;
+    throw new ScoriaError(
+      'backend-object-missing',
+      `Snapshot ${group.name}/${volume.name} is lost: its space ran full before it could grow`,
+      { remedy: 'Delete the snapshot. Give thick snapshots more space ("snapshotReserve"), or their volume group more room.' },
+    );
+  }
+
+  #group(pool: string): VolumeGroup {
+    const group = this.#groups.get(pool);
+    if (group) return group;
+    throw new ScoriaError('backend-unavailable', `The backend has no volume group ${pool} any more`, {
+      remedy: 'Name the group in "volumeGroups" of the backend again.',
+    });
+  }
+
+  #alone<T>({ placementId }: BackendObject, { signal }: PluginCall, work: () => Promise<T>): Promise<T> {
+    return this.#placements.run(placementId, signal, work);
+  }
+
+  /** Does something for each group; those that fail are told in the log, unless all do. */
+  async #each<T>(call: PluginCall, what: string, work: (group: VolumeGroup) => Promise<T>): Promise<T[]> {
+    call.signal.throwIfAborted();
+    const groups = [...this.#groups.values()];
+    const outcomes = await Promise.allSettled(groups.map((group) => work(group)));
+    call.signal.throwIfAborted();
+    const failures = outcomes.filter((outcome) => outcome.status === 'rejected');
+    const [first] = failures;
+    if (first && failures.length === groups.length) throw first.reason;
+    for (const [index, outcome] of outcomes.entries()) {
+      if (outcome.status === 'rejected') {
+        this.#options.log.error({ err: outcome.reason }, `Volume group ${groups[index]?.name} ${what}`);
+      }
+    }
+    return outcomes.flatMap((outcome) => (outcome.status === 'fulfilled' ? [outcome.value] : []));
+  }
+}
+
+/** What a request may mean by a placement: its reference tells, once there is one. */
+function kindsOf({ backendRef, placementId }: BackendObject): readonly Kind[] {
+  if (backendRef === null) return ['volume', 'snapshot'];
+  const kinds = (['volume', 'snapshot'] as const).filter((kind) => backendRef.endsWith(`/${nameOf(kind, placementId)}`));
+  if (kinds.length === 0) throw new ScoriaError('internal', `"${backendRef}" is no reference of this driver`);
+  return kinds;
+}
+
+function refusePartial(group: VolumeGroup): void {
+  const { vg_missing_pv_count: missing } = group.facts;
+  if (missing === 0) return;
+  throw new ScoriaError('backend-unavailable', `Volume group ${group.name} lacks ${missing} of its physical volumes`, {
+    remedy: 'Bring the disks back ("pvs" names them); see the recovery drills in the guide to LVM.',
+    details: { missing },
+  });
+}
+
+async function isThere(path: string): Promise<boolean> {
+  return stat(path).then(
+    (found) => found.isBlockDevice(),
+    () => false,
+  );
+}

@@ -1,0 +1,115 @@
+import { ScoriaError, type PoolReport } from '@scoria/core';
+import { FillAlarm } from './fill-alarm.ts';
+import type { LayoutOptions } from './layout.ts';
+import type { LogicalVolume } from './logical-volume.ts';
+import type { DetailRow } from './lvm-report.ts';
+import { poolTags } from './ownership.ts';
+import type { VolumeGroup } from './volume-group.ts';
+
+/** The thin pools of the groups: makes them, watches them, lets them grow. */
+export class ThinPool {
+  readonly #options: LayoutOptions;
+  readonly #alarm: FillAlarm;
+  /** Groups whose pool takes no more volumes for lack of metadata. */
+  readonly #stopped = new Set<string>();
+
+  constructor(options: LayoutOptions) {
+    this.#options = options;
+    this.#alarm = new FillAlarm(options);
+  }
+
+  get #name(): string {
+    return this.#options.config.thinPool.name;
+  }
+
+  /** Makes the pool of a group where that is wished for, and sees to it that it zeroes and that a full one fails writes. */
+  async prepare(group: VolumeGroup, signal: AbortSignal): Promise<void> {
+    await group.know(signal);
+    const where = `${group.name}/${this.#name}`;
+    const pool = group.get(this.#name) ?? (await this.#make(group, signal));
+    if (!pool?.settings) {
+      throw new ScoriaError('invalid-configuration', `Logical volume ${where} is no thin pool`, {
+        remedy: 'Give "thinPool.name" another name.',
+      });
+    }
+    if (!pool.settings.zeroes) {
+      throw new ScoriaError('invalid-configuration', `Thin pool ${where} does not zero the chunks that it hands out`, {
+        remedy: `Run "lvchange --zero y ${where}": else a volume could show what another one held.`,
+      });
+    }
+    if (!pool.active) await group.activate([pool], signal);
+    if (!pool.settings.failsWhenFull) await group.set(this.#name, ['--errorwhenfull', 'y'], signal);
+  }
+
+  /** Present capacities. Lets the pool grow, and tells when it fills up. */
+  async report(group: VolumeGroup, signal: AbortSignal): Promise<PoolReport> {
+    const row = await this.#grown(group, await group.report(this.#name, signal), signal);
+    const { config, log } = this.#options;
+    const { warnAt, alarmAt, metadataLimit } = config.thinPool;
+    const what = `Thin pool ${group.name}/${this.#name}`;
+    const used = Math.round((row.lv_size * (row.data_percent ?? 0)) / 100);
+    const metadata = row.metadata_percent ?? 0;
+    const metadataSize = row.lv_metadata_size ?? 0;
+    const remedy = 'Extend the pool (lvextend), add a disk to its group (vgextend), or delete volumes.';
+    this.#alarm.observe({ what, used, size: row.lv_size, warnAt, alarmAt, remedy });
+    const metadataUsed = Math.round((metadataSize * metadata) / 100);
+    this.#alarm.observe({ what: `Metadata of ${what}`, used: metadataUsed, size: metadataSize, warnAt, alarmAt, remedy });
+    const stopped = metadata >= metadataLimit;
+    if (stopped && !this.#stopped.has(group.name)) {
+      log.warn({ metadata, metadataLimit }, `${what} takes no more volumes: ${metadata} % of its metadata are in use`);
+    }
+    this.#stopped[stopped ? 'add' : 'delete'](group.name);
+    return {
+      name: group.name,
+      total: row.lv_size,
+      free: stopped || row.lv_health_status !== '' ? 0 : Math.max(0, row.lv_size - used),
+      thin: true,
+      maxOverSubscription: config.maxOverSubscription,
+      reserved: config.reserved,
+      instantCopies: true,
+      capabilities: {},
+    };
+  }
+
+  async #make(group: VolumeGroup, signal: AbortSignal): Promise<LogicalVolume | undefined> {
+    const { create, size, percent, metadataSize, chunkSize } = this.#options.config.thinPool;
+    if (!create) {
+      throw new ScoriaError('backend-unavailable', `Volume group ${group.name} has no thin pool ${this.#name}`, {
+        remedy: 'Make the pool, or set "thinPool.create" of the backend.',
+      });
+    }
+    const space = size === undefined ? ['--extents', `${percent}%VG`] : ['--size', `${group.wholeExtents(size)}b`];
+    const further = [
+      ...(metadataSize === undefined ? [] : ['--poolmetadatasize', `${metadataSize}b`]),
+      ...(chunkSize === undefined ? [] : ['--chunksize', `${chunkSize}b`]),
+    ];
+    await group.createThinPool(this.#name, [...space, ...further], poolTags(group.backendId), signal);
+    await group.refresh(signal);
+    return group.get(this.#name);
+  }
+
+  /** Lets a pool grow that has passed its threshold, as far as its group has room. */
+  async #grown(group: VolumeGroup, row: DetailRow, signal: AbortSignal): Promise<DetailRow> {
+    const { autoExtend } = this.#options.config.thinPool;
+    if (!autoExtend) return row;
+    const data = (row.data_percent ?? 0) >= autoExtend.threshold;
+    const metadata = (row.metadata_percent ?? 0) >= autoExtend.threshold;
+    if ((!data && !metadata) || row.vg_free < row.vg_extent_size) return row;
+    const share = autoExtend.percent / 100;
+    const { log } = this.#options;
+    const what = `thin pool ${group.name}/${this.#name}`;
+    try {
+      // Metadata first: a pool without them stops, one without data only refuses writes.
+      if (metadata) await group.extendPoolMetadata(this.#name, (row.lv_metadata_size ?? 0) * share, signal);
+      const { vg_free: free } = metadata ? await group.report(this.#name, signal) : row;
+      const pool = group.get(this.#name);
+      const by = Math.min(group.wholeExtents(row.lv_size * share), free);
+      if (data && pool && by > 0) await group.extend(pool, row.lv_size + by, signal);
+      log.info({ by: data ? by : 0, metadata }, `${what} has grown`);
+    } catch (error) {
+      signal.throwIfAborted();
+      log.warn({ err: error }, `${what} could not grow`);
+    }
+    return group.report(this.#name, signal);
+  }
+}

@@ -1,0 +1,397 @@
+import { ScoriaError } from '@scoria/core';
+import { holdersOf } from './device-holders.ts';
+import { TurnQueue } from './turn-queue.ts';
+import { logicalVolumeOf, madeVolume, renamed, resized, retagged, type LogicalVolume } from './logical-volume.ts';
+import type { LvmCommands } from './lvm-commands.ts';
+import { isFailure } from './lvm-error.ts';
+import {
+  groupReportOf,
+  parseGroup,
+  parseRanges,
+  parseVolume,
+  parseWhole,
+  rangesReportOf,
+  volumeReportOf,
+  wholeReportOf,
+  type DetailRow,
+  type GroupRow,
+} from './lvm-report.ts';
+import { groupOwnerOf, nameOf, type Role } from './ownership.ts';
+
+const tagging = (option: '--addtag' | '--deltag', tags: readonly string[]): string[] => tags.flatMap((tag) => [option, tag]);
+/** Most names on one command line. */
+const atOnce = 200;
+
+/**
+ * A volume group: a model of what is in it, and the changes that can be made to it. The model is filled by one report
+ * and follows our own changes; after a change that failed it is filled again. Changes and reports of a group come one
+ * after the other, so that no two wait for LVM's lock and no report is older than a change.
+ */
+export class VolumeGroup {
+  readonly name: string;
+  readonly #commands: LvmCommands;
+  readonly #queue = new TurnQueue();
+  #facts: GroupRow | undefined;
+  #volumes = new Map<string, LogicalVolume>();
+  #known = false;
+  /** Reports begun, and which of them filled the model last. */
+  #begun = 0;
+  #reported = 0;
+
+  readonly #installationId: string;
+
+  constructor(name: string, commands: LvmCommands, installationId: string) {
+    this.name = name;
+    this.#commands = commands;
+    this.#installationId = installationId;
+  }
+
+  /** Fills the model. `backend-unavailable` when the group is not there. */
+  async refresh(signal: AbortSignal): Promise<void> {
+    const asked = this.#begun;
+    await this.#queue.run(signal, async () => {
+      // A report that began after this one was asked for does as well.
+      if (this.#known && this.#reported > asked) return;
+      const number = ++this.#begun;
+      const stdout = await this.#commands.report(`look at volume group ${this.name}`, wholeReportOf(this.name), signal);
+      const { group, volumes, segments } = parseWhole(this.name, stdout);
+      this.#facts = group;
+      const pools = new Map(segments.map((segment) => [segment.lv_name, segment]));
+      this.#volumes = new Map(volumes.map((row) => [row.lv_name, logicalVolumeOf(row, pools.get(row.lv_name))]));
+      this.#known = true;
+      this.#reported = number;
+    });
+  }
+
+  /** Fills the model when it does not stand for what is there. */
+  async know(signal: AbortSignal): Promise<void> {
+    if (!this.#known) await this.refresh(signal);
+  }
+
+  /** What the model has of the group itself. */
+  get facts(): GroupRow {
+    if (this.#facts) return this.#facts;
+    throw new ScoriaError('backend-unavailable', `Volume group ${this.name} has not been looked at yet`);
+  }
+
+  /** Id of the backend that the group is marked with. `foreign-backend` when that is another installation's, or nobody's. */
+  get backendId(): string {
+    const { backendIds, installationId } = groupOwnerOf(this.facts.vg_tags);
+    const [backendId] = backendIds;
+    if (installationId === this.#installationId && backendId !== undefined) return backendId;
+    const owner = installationId === undefined ? 'is not marked as ours' : `belongs to installation ${installationId}`;
+    throw new ScoriaError('foreign-backend', `Volume group ${this.name} ${owner}`);
+  }
+
+  /** Whether a logical volume is ours and stands for a placement. */
+  isOurs({ ownership }: LogicalVolume, placementId: string): boolean {
+    return ownership?.placementId === placementId && ownership.backendId === this.backendId;
+  }
+
+  /** Our logical volume that has a role for a placement, complete or not. What the model does not have is looked for once more. */
+  async find(role: Role, placementId: string, signal: AbortSignal): Promise<LogicalVolume | undefined> {
+    const name = nameOf(role, placementId);
+    await this.know(signal);
+    if (!this.get(name)) await this.refresh(signal);
+    const found = this.get(name);
+    return found && this.isOurs(found, placementId) ? found : undefined;
+  }
+
+  /**
+   * Gives what an earlier call has made under a name, or makes it. `conflict` when the name is taken by what is not ours.
+   */
+  async makeOnce(
+    name: string,
+    placementId: string,
+    signal: AbortSignal,
+    make: () => Promise<LogicalVolume>,
+  ): Promise<LogicalVolume> {
+    for (let again = false; ; again = true) {
+      await this.know(signal);
+      const present = this.get(name);
+      if (present && this.isOurs(present, placementId)) return present;
+      if (present) throw new ScoriaError('conflict', `Volume group ${this.name} has a logical volume ${name} that is not ours`);
+      try {
+        return await make();
+      } catch (error) {
+        if (again || !isFailure(error, 'exists')) throw error;
+      }
+    }
+  }
+
+  /** Fails with `backend-busy`, naming the holder, when a logical volume is open. */
+  async refuseOpen({ name, active }: LogicalVolume, signal: AbortSignal): Promise<void> {
+    if (!active) return;
+    const count = await this.#commands.openCount(this.mapping(name), signal);
+    if (count === 0) return;
+    const holders = await holdersOf(this.path(name));
+    throw new ScoriaError(
+      'backend-busy',
+      `Logical volume ${this.name}/${name} is in use: ${holders.join(', ') || 'nobody here tells by whom'}`,
+      {
+        details: { openCount: count, holders },
+      },
+    );
+  }
+
+  /** All logical volumes of the model. */
+  get volumes(): Iterable<LogicalVolume> {
+    return this.#volumes.values();
+  }
+
+  /** What the model has under a name. */
+  get(name: string): LogicalVolume | undefined {
+    return this.#known ? this.#volumes.get(name) : undefined;
+  }
+
+  /** Thick snapshots of a logical volume. */
+  thickSnapshotsOf(name: string): readonly LogicalVolume[] {
+    return [...this.volumes].filter(({ layer, origin }) => layer === 'thick-snapshot' && origin === name);
+  }
+
+  /** Reports the group without its logical volumes: costs the same however many there are. */
+  async reportFacts(signal: AbortSignal): Promise<GroupRow> {
+    return this.#queue.run(signal, async () => {
+      const stdout = await this.#commands.report(`look at volume group ${this.name}`, groupReportOf(this.name), signal);
+      return (this.#facts = parseGroup(this.name, stdout));
+    });
+  }
+
+  /** Reports one logical volume with the group. */
+  async report(name: string, signal: AbortSignal): Promise<DetailRow> {
+    return this.#queue.run(signal, async () => {
+      const what = `look at logical volume ${this.name}/${name}`;
+      const row = parseVolume(this.name, name, await this.#commands.report(what, volumeReportOf(this.name, name), signal));
+      this.#facts = row;
+      this.#volumes.set(name, logicalVolumeOf(row, row));
+      return row;
+    });
+  }
+
+  /** Where a logical volume lies, as {@link extend} takes it. */
+  async ranges(name: string, signal: AbortSignal): Promise<readonly string[]> {
+    return this.#queue.run(signal, async () => {
+      const what = `look at the extents of ${this.name}/${name}`;
+      return parseRanges(this.name, name, await this.#commands.report(what, rangesReportOf(this.name, name), signal));
+    });
+  }
+
+  /** The size that a logical volume of at least so many bytes has. */
+  wholeExtents(size: number): number {
+    const { vg_extent_size: extent } = this.facts;
+    return Math.max(1, Math.ceil(size / extent)) * extent;
+  }
+
+  /** Path of a logical volume's device node. */
+  path(name: string): string {
+    return `/dev/${this.name}/${name}`;
+  }
+
+  /** Name that device-mapper knows a logical volume by (lvm(8)): hyphens of its parts are doubled. */
+  mapping(name: string): string {
+    return [this.name, name].map((part) => part.replaceAll('-', '--')).join('-');
+  }
+
+  /** Makes a logical volume of its own extents. What lies in them is not touched. */
+  async createLinear(name: string, size: number, tags: readonly string[], signal: AbortSignal): Promise<LogicalVolume> {
+    const made = madeVolume({ name, layer: 'linear', size: this.wholeExtents(size), tags });
+    const args = [
+      '--name',
+      name,
+      '--size',
+      `${made.size}b`,
+      '--wipesignatures',
+      'n',
+      '--zero',
+      'n',
+      ...tagging('--addtag', tags),
+    ];
+    return this.#make(made, [...args, this.name], signal);
+  }
+
+  /** Makes a logical volume in a thin pool. */
+  async createThin(
+    name: string,
+    size: number,
+    pool: string,
+    tags: readonly string[],
+    signal: AbortSignal,
+  ): Promise<LogicalVolume> {
+    const made = madeVolume({ name, layer: 'thin', size: this.wholeExtents(size), tags, pool });
+    const args = ['--type', 'thin', '--name', name, '--virtualsize', `${made.size}b`, '--thinpool', pool];
+    return this.#make(made, [...args, ...tagging('--addtag', tags), this.name], signal);
+  }
+
+  /** Makes a thin pool that zeroes what it hands out. */
+  async createThinPool(name: string, options: readonly string[], tags: readonly string[], signal: AbortSignal): Promise<void> {
+    const args = ['--type', 'thin-pool', '--name', name, '--zero', 'y', '--discards', 'passdown', ...options];
+    await this.#change(
+      signal,
+      `make thin pool ${this.name}/${name}`,
+      ['lvcreate', ...args, ...tagging('--addtag', tags), this.name],
+      () => this.#forget(),
+    );
+  }
+
+  /** Makes a snapshot of a thin volume, or of a thin snapshot; it shares all blocks. */
+  async snapshotThin(name: string, of: LogicalVolume, tags: readonly string[], signal: AbortSignal): Promise<LogicalVolume> {
+    const made = madeVolume({
+      ...{ name, layer: 'thin', size: of.size, tags, origin: of.name, usedBytes: of.usedBytes },
+      ...(of.pool === undefined ? {} : { pool: of.pool }),
+    });
+    const args = ['--snapshot', '--name', name, '--setactivationskip', 'n', ...tagging('--addtag', tags)];
+    return this.#make(made, [...args, `${this.name}/${of.name}`], signal);
+  }
+
+  /** Makes a snapshot of a thick volume with its own space for blocks that are about to be overwritten. */
+  async snapshotThick(
+    name: string,
+    of: LogicalVolume,
+    space: number,
+    tags: readonly string[],
+    signal: AbortSignal,
+  ): Promise<LogicalVolume> {
+    const usedBytes = this.wholeExtents(space);
+    const made = madeVolume({ name, layer: 'thick-snapshot', size: of.size, tags, origin: of.name, usedBytes });
+    const args = ['--snapshot', '--name', name, '--size', `${usedBytes}b`, ...tagging('--addtag', tags)];
+    return this.#make(made, [...args, `${this.name}/${of.name}`], signal);
+  }
+
+  /**
+   * Makes a logical volume larger; of a thick snapshot, its space.
+   *
+   * @param ranges - extents to take, from {@link ranges}. Default: any that are free.
+   */
+  async extend(volume: LogicalVolume, size: number, signal: AbortSignal, ranges: readonly string[] = []): Promise<number> {
+    const wanted = this.wholeExtents(size);
+    const args = ['lvextend', '--size', `${wanted}b`, `${this.name}/${volume.name}`, ...ranges];
+    await this.#change(signal, `extend ${this.name}/${volume.name} to ${wanted} bytes`, args, () => {
+      const grown = volume.layer === 'thick-snapshot' ? { ...volume, usedBytes: wanted } : resized(volume, wanted);
+      this.#volumes.set(volume.name, grown);
+    });
+    return wanted;
+  }
+
+  /** Makes a thin pool's metadata larger by some bytes. */
+  async extendPoolMetadata(pool: string, by: number, signal: AbortSignal): Promise<void> {
+    const args = ['lvextend', '--poolmetadatasize', `+${this.wholeExtents(by)}b`, `${this.name}/${pool}`];
+    await this.#change(signal, `extend the metadata of thin pool ${this.name}/${pool}`, args, () => {});
+  }
+
+  /** Makes a logical volume smaller; the caller has seen to what lay beyond. */
+  async reduce(volume: LogicalVolume, size: number, signal: AbortSignal): Promise<number> {
+    const wanted = this.wholeExtents(size);
+    const args = ['lvreduce', '--force', '--size', `${wanted}b`, `${this.name}/${volume.name}`];
+    await this.#change(signal, `reduce ${this.name}/${volume.name} to ${wanted} bytes`, args, () =>
+      this.#volumes.set(volume.name, resized(volume, wanted)),
+    );
+    return wanted;
+  }
+
+  async rename(volume: LogicalVolume, name: string, signal: AbortSignal): Promise<LogicalVolume> {
+    const args = ['lvrename', this.name, volume.name, name];
+    const after = renamed(volume, name);
+    await this.#change(signal, `rename ${this.name}/${volume.name} to ${name}`, args, () => {
+      this.#volumes.delete(volume.name);
+      this.#volumes.set(name, after);
+      for (const other of this.volumes)
+        if (other.origin === volume.name) this.#volumes.set(other.name, { ...other, origin: name });
+    });
+    return after;
+  }
+
+  /** Adds and removes tags in one go. */
+  async retag(
+    volume: LogicalVolume,
+    add: readonly string[],
+    remove: readonly string[],
+    signal: AbortSignal,
+  ): Promise<LogicalVolume> {
+    const args = ['lvchange', ...tagging('--deltag', remove), ...tagging('--addtag', add), `${this.name}/${volume.name}`];
+    const after = retagged(volume, add, remove);
+    await this.#change(signal, `tag ${this.name}/${volume.name}`, args, () => this.#volumes.set(volume.name, after));
+    return after;
+  }
+
+  /** Changes settings of a logical volume that the model does not have. */
+  async set(name: string, options: readonly string[], signal: AbortSignal): Promise<void> {
+    await this.#change(signal, `change ${this.name}/${name}`, ['lvchange', ...options, `${this.name}/${name}`], () => {});
+  }
+
+  /** Removes a logical volume. `backend-busy` when it is open. What is gone already is no failure. */
+  async remove(volume: LogicalVolume, signal: AbortSignal): Promise<void> {
+    const gone = () => {
+      this.#volumes.delete(volume.name);
+      for (const other of this.volumes) {
+        if (other.origin === volume.name) this.#volumes.set(other.name, { ...other, origin: undefined });
+      }
+    };
+    try {
+      await this.#change(signal, `remove ${this.name}/${volume.name}`, ['lvremove', `${this.name}/${volume.name}`], gone);
+    } catch (error) {
+      if (!isFailure(error, 'missing')) throw error;
+    }
+  }
+
+  /** Makes logical volumes that lie idle, as after a boot, usable. */
+  async activate(volumes: readonly LogicalVolume[], signal: AbortSignal): Promise<void> {
+    for (let from = 0; from < volumes.length; from += atOnce) {
+      const some = volumes.slice(from, from + atOnce);
+      const args = ['lvchange', '--activate', 'y', '--ignoreactivationskip', ...some.map(({ name }) => `${this.name}/${name}`)];
+      await this.#change(signal, `activate ${some.length} logical volumes of ${this.name}`, args, () => this.#mark(some, true));
+    }
+  }
+
+  /** Takes a logical volume out of use, with its thick snapshots. `backend-busy` when one of them is open. */
+  async deactivate(volume: LogicalVolume, signal: AbortSignal): Promise<void> {
+    const args = ['lvchange', '--activate', 'n', `${this.name}/${volume.name}`];
+    await this.#change(signal, `deactivate ${this.name}/${volume.name}`, args, () =>
+      this.#mark([volume, ...this.thickSnapshotsOf(volume.name)], false),
+    );
+  }
+
+  /** Makes of a thick snapshot a logical volume that holds its space with whatever lies there. */
+  async split(snapshot: LogicalVolume, signal: AbortSignal): Promise<LogicalVolume> {
+    const after: LogicalVolume = { ...snapshot, layer: 'linear', origin: undefined, size: snapshot.usedBytes };
+    const args = ['lvconvert', '--splitsnapshot', `${this.name}/${snapshot.name}`];
+    await this.#change(signal, `take the space of ${this.name}/${snapshot.name} from its volume`, args, () =>
+      this.#volumes.set(snapshot.name, after),
+    );
+    return after;
+  }
+
+  /** Adds and removes tags of the group itself. */
+  async tagGroup(add: readonly string[], remove: readonly string[], signal: AbortSignal): Promise<void> {
+    const args = ['vgchange', ...tagging('--deltag', remove), ...tagging('--addtag', add), this.name];
+    await this.#change(signal, `tag volume group ${this.name}`, args, () => this.#forget());
+  }
+
+  async #make(made: LogicalVolume, args: readonly string[], signal: AbortSignal): Promise<LogicalVolume> {
+    await this.#change(signal, `make ${this.name}/${made.name}`, ['lvcreate', ...args], () => this.#volumes.set(made.name, made));
+    return made;
+  }
+
+  #mark(volumes: readonly LogicalVolume[], active: boolean): void {
+    for (const { name } of volumes) {
+      const present = this.#volumes.get(name);
+      if (present) this.#volumes.set(name, { ...present, active });
+    }
+  }
+
+  #forget(): void {
+    this.#known = false;
+  }
+
+  async #change(signal: AbortSignal, what: string, args: readonly string[], apply: () => void): Promise<void> {
+    await this.#queue.run(signal, async () => {
+      try {
+        await this.#commands.change(what, args);
+        apply();
+      } catch (error) {
+        // LVM may have done it, or a part of it.
+        this.#forget();
+        throw error;
+      }
+    });
+  }
+}
