@@ -57,7 +57,7 @@ export interface CommandOptions {
 }
 
 /** Time for anything in a test, ms. */
-const patience = 5_000;
+const patience = 15_000;
 
 /** A small iSCSI initiator over the target's own PDU code; one connection. */
 export class TestInitiator {

@@ -4,6 +4,4 @@ export const faultsOfTheProgram: Readonly<Record<string, string>> = {
     'asks from block n + 1 and wants the first descriptor to begin at n + 8; SBC-4, 5.9.2 has it begin at the block that was asked for',
   'SCSI.WriteSame16.Unmap':
     'sends 32 MiB in one WRITE, although MAXIMUM TRANSFER LENGTH of the block limits page (SBC-4, 6.6.4) allows 4 MiB',
-  'iSCSI.iSCSIdatasn.iSCSIDataSnInvalid':
-    'counts on the session after a protocol error; at error recovery level 0 that error ends it (RFC 7143, 7.9 and 7.1.5)',
 };

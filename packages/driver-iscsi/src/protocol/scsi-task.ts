@@ -122,8 +122,9 @@ export class ScsiTask implements ScsiCommand, Task {
   }
 
   /**
-   * Takes a Data-Out PDU (RFC 7143, 11.7). Throws {@link ProtocolError}. After a damaged one the command ends with CHECK
-   * CONDITION as soon as everything that was asked for has come (RFC 7143, 7.8).
+   * Takes a Data-Out PDU (RFC 7143, 11.7). Throws {@link ProtocolError}. After a damaged one, or one whose DataSN tells of
+   * others that did not come, the command ends with CHECK CONDITION as soon as everything that was asked for has come
+   * (RFC 7143, 7.8 and 7.9).
    */
   takeData(bhs: Buffer, data: Buffer, damaged = false): void {
     this.#damaged ||= damaged;
@@ -134,7 +135,7 @@ export class ScsiTask implements ScsiCommand, Task {
     if (transferTag === reservedTag) {
       if (!this.#unsolicitedOpen) throw new ProtocolError('unsolicited data came that were not announced');
       if (offset !== this.#unsolicited) throw new ProtocolError('unsolicited data are out of order');
-      if (dataSN !== this.#unsolicitedDataSN++) throw new ProtocolError('a DataSN is wrong');
+      if (dataSN !== this.#unsolicitedDataSN++) this.#damaged = true;
       this.#takeUnsolicited(data, true);
       if (final) {
         this.#unsolicitedOpen = false;
@@ -146,7 +147,7 @@ export class ScsiTask implements ScsiCommand, Task {
     const r2t = this.#outstanding[0];
     if (r2t === undefined || r2t.transferTag !== transferTag) throw new ProtocolError('data came that nobody asked for');
     if (offset !== r2t.next || offset + data.length > r2t.end) throw new ProtocolError('data are not where they were asked for');
-    if (dataSN !== r2t.dataSN++) throw new ProtocolError('a DataSN is wrong');
+    if (dataSN !== r2t.dataSN++) this.#damaged = true;
     this.#store(data, offset);
     r2t.next += data.length;
     if (final !== (r2t.next === r2t.end)) throw new ProtocolError('a sequence of data has the wrong length');
