@@ -3,6 +3,7 @@ import { afterEach, describe, expect, test } from 'vitest';
 import { discover } from '../src/initiator/index.ts';
 import type { TargetServiceOptions } from '../src/target/target-service.ts';
 import { freePort } from './free-port.ts';
+import { HostileTarget } from './hostile-target.ts';
 import { connectDevice, infoOf, initiatorName, makeInitiator, plainCall } from './initiator-fixture.ts';
 import { accessId, eventually, iqn, secret, TargetFixture } from './target-fixture.ts';
 
@@ -49,6 +50,28 @@ describe('CHAP', () => {
     await expect(connectDevice(port, { targetSecret: same })).rejects.toMatchObject({ code: 'invalid-input' });
     const unproved = connectDevice(port, { targetSecret: mutualChap }, { auth_method: null });
     await expect(unproved).rejects.toMatchObject({ code: 'not-permitted' });
+  });
+
+  test('goes back to MD5 where the target means something else by the number of SHA-256', async () => {
+    const { port } = await start();
+    let proofs = 0;
+    let chosen: string | undefined;
+    const server = HostileTarget.between(
+      () => port,
+      (bhs, data) => {
+        const text = data.toString();
+        const answersProof = chosen === '7' && !text.includes('CHAP_A');
+        chosen = /CHAP_A=(\d)/.exec(text)?.[1];
+        if (!answersProof) return [[bhs, data]];
+        proofs++;
+        bhs.writeUInt16BE(0x0200, 36);
+        return [[bhs, Buffer.alloc(0)]];
+      },
+    );
+    const device = await connectDevice(await server.start());
+    expect(proofs).toBe(1);
+    await device.close();
+    await server.stop();
   });
 
   test('is left out where the target knows hosts by their names', async () => {

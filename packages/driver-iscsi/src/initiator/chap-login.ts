@@ -10,8 +10,8 @@ export interface ChapCredentials {
   readonly target?: ChapSecret | undefined;
 }
 
-/** Algorithms that are offered: SHA-256, then MD5, which older targets know alone (RFC 7143, 12.1.3). */
-const offeredAlgorithms: readonly string[] = ['7', '5'];
+/** CHAP_A numbers: MD5, which older targets know alone, and SHA-256 (RFC 7143, 12.1.3; IANA "PPP Authentication Algorithms"). */
+const [md5, sha256] = ['5', '7'];
 
 type Keys = readonly (readonly [string, string])[];
 
@@ -19,18 +19,26 @@ type Keys = readonly (readonly [string, string])[];
 export class ChapLogin {
   readonly #credentials: ChapCredentials;
   readonly #random: Random;
+  readonly #offered: readonly string[];
   #algorithm = '';
   #identifier = 0;
   #challenge: Buffer = Buffer.alloc(0);
 
-  constructor(credentials: ChapCredentials, random: Random) {
+  /** @param onlyMd5 - leave out SHA-256. */
+  constructor(credentials: ChapCredentials, onlyMd5: boolean, random: Random) {
     this.#credentials = credentials;
+    this.#offered = onlyMd5 ? [md5] : [sha256, md5];
     this.#random = random;
+  }
+
+  /** Whether the target chose SHA-256. */
+  get usesSha256(): boolean {
+    return this.#algorithm === sha256;
   }
 
   /** Begins the exchange. */
   offer(): Keys {
-    return [['CHAP_A', offeredAlgorithms.join(',')]];
+    return [['CHAP_A', this.#offered.join(',')]];
   }
 
   /** Answers the target's challenge, and challenges it where it has to prove itself. Throws {@link ChapError}. */
@@ -42,9 +50,10 @@ export class ChapLogin {
     if (algorithm === undefined || identifier === undefined || challenge === undefined) {
       throw new ChapError('the target sent no whole challenge');
     }
-    if (!offeredAlgorithms.includes(algorithm)) throw new ChapError('the target chose an algorithm that was not offered');
+    if (!this.#offered.includes(algorithm)) throw new ChapError('the target chose an algorithm that was not offered');
     const number = Number(identifier);
     if (!/^(0[xX][0-9a-fA-F]{1,2}|[0-9]{1,3})$/.test(identifier) || number > 255) throw new ChapError('CHAP_I is malformed');
+    this.#algorithm = algorithm;
     const bytes = decodeBinary(challenge);
     const answer: (readonly [string, string])[] = [
       ['CHAP_N', own.name],
@@ -52,7 +61,6 @@ export class ChapLogin {
     ];
     if (target === undefined) return answer;
     const random = Buffer.from(this.#random.bytes(33));
-    this.#algorithm = algorithm;
     this.#identifier = random[0]!;
     this.#challenge = random.subarray(1);
     answer.push(['CHAP_I', String(this.#identifier)], ['CHAP_C', `0x${this.#challenge.toString('hex')}`]);

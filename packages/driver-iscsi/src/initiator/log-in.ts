@@ -36,9 +36,11 @@ export async function logIn<S extends ConnectionReceiver>(
       `The login at iSCSI portal ${formatAddress(portal)}`,
       async (limit) => {
         let address = portal;
+        let wanted = settings;
         for (let redirections = 0; redirections <= maxRedirections; redirections++) {
-          const found = await logInOnce(address, settings, context, limit, start);
+          const found = await logInOnce(address, wanted, context, limit, start);
           if ('session' in found) return found.session;
+          if (found.onlyMd5) wanted = { ...wanted, onlyMd5: true };
           context.log.debug({ from: formatAddress(address), to: formatAddress(found.address) }, 'iSCSI login redirected');
           address = found.address;
         }
@@ -54,7 +56,8 @@ export async function logIn<S extends ConnectionReceiver>(
   }
 }
 
-type Reached<S> = { readonly session: S } | { readonly address: ListenAddress };
+/** A session, or how to go on. */
+type Reached<S> = { readonly session: S } | { readonly address: ListenAddress; readonly onlyMd5: boolean };
 
 async function logInOnce<S extends ConnectionReceiver>(
   address: ListenAddress,
@@ -68,9 +71,9 @@ async function logInOnce<S extends ConnectionReceiver>(
   const dialogue = new LoginDialogue(settings, context.random);
   const go = (step: LoginStep): void => {
     if (step.kind === 'send') return connection.send(step.bhs, step.data);
-    if (step.kind === 'redirect') {
+    if (step.kind !== 'done') {
       connection.close();
-      return resolve({ address: step.address });
+      return resolve(step.kind === 'redirect' ? { address: step.address, onlyMd5: false } : { address, onlyMd5: true });
     }
     const { parameters } = step.outcome;
     const session = start(connection, step.outcome);

@@ -15,6 +15,8 @@ export interface LoginSettings {
   readonly isid: Buffer;
   /** Without credentials no authentication is offered. */
   readonly credentials: ChapCredentials | null;
+  /** Do not offer SHA-256 for CHAP. */
+  readonly onlyMd5?: boolean;
   readonly offer: OperationalOffer;
 }
 
@@ -31,6 +33,8 @@ export interface LoggedIn {
 export type LoginStep =
   | { readonly kind: 'send'; readonly bhs: Buffer; readonly data: Buffer }
   | { readonly kind: 'redirect'; readonly address: ListenAddress }
+  /** Try once more without SHA-256: some targets mean SHA-1 by its number, and call our answer malformed. */
+  | { readonly kind: 'only-md5' }
   | { readonly kind: 'done'; readonly outcome: LoggedIn };
 
 const stage = { security: 0, operational: 1, fullFeature: 3 } as const;
@@ -42,7 +46,13 @@ const maxRounds = 24;
 const maxTextLength = 65_536;
 
 /** Status classes and details of a Login Response (RFC 7143, 11.13.5). */
-const status = { moved: 0x0101, movedForGood: 0x0102, authentication: 0x0201, authorization: 0x0202 } as const;
+const status = {
+  moved: 0x0101,
+  movedForGood: 0x0102,
+  initiatorError: 0x0200,
+  authentication: 0x0201,
+  authorization: 0x0202,
+} as const;
 
 /** The words of a status, for the error. */
 const statusWords: ReadonlyMap<number, string> = new Map([
@@ -80,7 +90,7 @@ export class LoginDialogue {
     const { credentials, targetName } = settings;
     this.#settings = settings;
     this.#negotiation = new OfferedNegotiation(settings.offer);
-    this.#chap = credentials === null ? null : new ChapLogin(credentials, random);
+    this.#chap = credentials === null ? null : new ChapLogin(credentials, settings.onlyMd5 ?? false, random);
     this.#stage = stage.security;
     this.#name = targetName ?? 'the discovery target';
   }
@@ -106,6 +116,7 @@ export class LoginDialogue {
     this.#expStatSN = nextSequence(bhs.readUInt32BE(24));
     const code = bhs.readUInt16BE(36);
     if (code >> 8 === 1) return this.#redirect(code, data);
+    if (code === status.initiatorError && this.#phase === 'proof' && this.#chap?.usesSha256) return { kind: 'only-md5' };
     if (code !== 0) throw this.#refusal(code);
     this.#length += data.length;
     if (this.#length > maxTextLength) throw new ProtocolError('the text of a login response is too long');
