@@ -275,6 +275,33 @@ describe('a target in a process of its own', { timeout: 20_000 }, () => {
     expect((await (await session()).command(cdbs.testUnitReady)).status).toBe(0);
   });
 
+  test('is started again when it dies, with the limits that were the last', async () => {
+    const transport = await started();
+    await transport.export({ ...request(), limits: { totalOperations: { perSecond: 1000, burst: 1000 } } }, call);
+    await transport.limit(volumeId, { totalOperations: { perSecond: 0.001, burst: 1 } }, call);
+    const before = await session();
+    process.kill(transport.processId, 'SIGKILL');
+    await before.ended();
+    await eventually(
+      () =>
+        transport.list(call).then(
+          ({ length }) => length > 0,
+          () => false,
+        ),
+      'the restart',
+    );
+    processIds.add(transport.processId);
+    const initiator = await session();
+    await initiator.command(cdbs.read10(0, 1));
+    const order: string[] = [];
+    const held = initiator.command(cdbs.read10(0, 1)).then(() => order.push('read'));
+    // Sent later, and answered first.
+    await initiator.command(cdbs.testUnitReady).then(() => order.push('ready'));
+    await transport.limit(volumeId, null, call);
+    await held;
+    expect(order).toEqual(['ready', 'read']);
+  });
+
   test('is not put off by a socket that nobody listens on', async () => {
     const first = await started();
     first.abandon();
