@@ -1,3 +1,6 @@
+import { readdir, readFile, stat, truncate, writeFile } from 'node:fs/promises';
+import { hostname } from 'node:os';
+import { join } from 'node:path';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import { z } from 'zod';
 import { type BlockStorageApi } from './block-storage-api.ts';
@@ -140,6 +143,54 @@ describe.concurrent('cinder', { timeout: 240_000 }, () => {
     expect(propertiesOf(await admin.cinder('type-show', 'golden'))).toMatchObject({ qos_specs_id: 'None' });
     await admin.cinder('type-delete', 'golden');
     expect(await bob.cinderFails('qos-create', 'mine', 'consumer=both')).toContain('HTTP 403');
+  });
+
+  test('takes over a file that lies on a backend, and lets go of it', async () => {
+    const api = await apiOf(admin);
+    const host = `${hostname()}@file-2#pool`;
+    const place = join(service.directory, 'backends/file-2/import');
+    await writeFile(join(place, 'disk.raw'), 'of old');
+    await truncate(join(place, 'disk.raw'), 2 * 2 ** 30);
+    await writeFile(join(place, 'note.txt'), 'no disk');
+    expect(rowsOf(await admin.cinder('manageable-list', host, '--sort', 'reference:asc'))).toMatchObject([
+      { reference: "{'source-name': 'disk.raw'}", size: '2', safe_to_manage: 'True', cinder_id: '-' },
+      {
+        reference: "{'source-name': 'note.txt'}",
+        safe_to_manage: 'False',
+        reason_not_safe: expect.stringContaining('no multiple'),
+      },
+    ]);
+    const marked = ['--sort', 'reference:asc', '--marker', "{'source-name': 'disk.raw'}", '--detailed', 'False'];
+    expect(rowsOf(await admin.cinder('manageable-list', host, ...marked))).toMatchObject([
+      { reference: "{'source-name': 'note.txt'}" },
+    ]);
+
+    const words = ['--name', 'old', '--volume-type', 'file-2', '--metadata', 'from=disk', '--bootable'];
+    const id = idOf(await admin.cinder('manage', ...words, host, 'disk.raw'));
+    await api.volumeIs(id, 'available');
+    expect(propertiesOf(await admin.cinder('show', id))).toMatchObject({
+      size: '2',
+      name: 'old',
+      bootable: 'true',
+      volume_type: 'file-2',
+      metadata: 'from : disk',
+      'os-vol-host-attr:host': host,
+    });
+    expect(await alice.cinderFails('manage', host, 'note.txt')).toContain('HTTP 403');
+    await admin.cinder('unmanage', id);
+    await api.volumeIsGone(id);
+    const [file] = (await readdir(place)).filter((name) => name !== 'note.txt');
+    expect((await stat(join(place, file ?? ''))).size).toBe(2 * 2 ** 30);
+
+    expect(await admin.cinderFails('manage', host, 'note.txt')).toMatch(/type file-1.*HTTP 400/);
+    const noDisk = ['--volume-type', 'file-2', '--id-type', 'source-id', host, 'note.txt'];
+    const failed = idOf(await admin.cinder('manage', ...noDisk));
+    await until('the end of the attempt', async () =>
+      (await api.volume(failed)).status === 'error_managing' ? true : undefined,
+    );
+    await admin.cinder('delete', failed);
+    await api.volumeIsGone(failed);
+    expect(await readFile(join(place, 'note.txt'), 'utf8')).toBe('no disk');
   });
 
   test('sets, shows and holds a quota', async () => {

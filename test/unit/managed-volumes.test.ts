@@ -1,5 +1,7 @@
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
 import { type BlockStorage, definePlugin, ScoriaError, systemRandom } from '@scoria/core';
+import capabilitiesFilter from '@scoria/scheduler-weighers/capabilities-filter';
+import capacityFilter from '@scoria/scheduler-weighers/capacity-filter';
 import { MemoryBackend, memoryDriver, MemoryObject } from '@scoria/driver-memory';
 import { z } from 'zod';
 import { caller, memoryInstance } from './instance.ts';
@@ -23,7 +25,8 @@ beforeEach(async () => {
   script = noScript;
   const plugin = scriptedDriver(backend, (verb, id, call) => script(verb, id, call));
   const worker = { retryPauses: [] };
-  storage = await memoryInstance({ plugins: { backends: { memory: { plugin } } }, worker });
+  const filters = [{ plugin: capabilitiesFilter }];
+  storage = await memoryInstance({ plugins: { backends: { memory: { plugin } }, filters }, worker });
 });
 afterEach(() => storage.stop());
 
@@ -97,8 +100,10 @@ describe('a volume that exists on a backend', () => {
     await storage.stop();
     const pool = { name: 'pool', total: 8 * mib, thin: false, maxOverSubscription: 1, reserved: 0 };
     backend = new MemoryBackend({ backendId: systemRandom.uuid(), pools: [pool] });
-    const { default: filter } = await import('@scoria/scheduler-weighers/capacity-filter');
-    const plugins = { backends: { memory: { plugin: scriptedDriver(backend, noScript) } }, filters: [{ plugin: filter }] };
+    const plugins = {
+      backends: { memory: { plugin: scriptedDriver(backend, noScript) } },
+      filters: [{ plugin: capacityFilter }],
+    };
     storage = await memoryInstance({ plugins });
     foreign('all');
     await expect(manage('all')).resolves.toMatchObject({ outcome: null });
@@ -176,6 +181,8 @@ describe('a volume that exists on a backend', () => {
     for (const wrong of [{ host: 'host@memory#other' }, { host: 'elsewhere@memory' }, { availabilityZone: 'mars' }]) {
       await expect(managedVolumes.manage(root, { ...wanted, ...wrong })).rejects.toMatchObject({ code: 'invalid-input' });
     }
+    const { name } = await storage.volumeTypes.create(root, { name: 'elsewhere', extraSpecs: { volume_backend_name: 'x' } });
+    await expect(managedVolumes.manage(root, { ...wanted, volumeType: name })).rejects.toMatchObject({ code: 'invalid-input' });
     expect(await storage.volumes.list(root, {})).toEqual([]);
   });
 

@@ -7,6 +7,7 @@ import {
   type Store,
   systemClock,
   systemRandom,
+  ScoriaError,
 } from '@scoria/core';
 import { MemoryBackend, MemoryObject, memoryDriver } from '@scoria/driver-memory';
 import capabilitiesFilter from '@scoria/scheduler-weighers/capabilities-filter';
@@ -185,6 +186,26 @@ describe('the reconciler', () => {
       expect(arrays.old.objects.size).toBe(1);
       await runs(5, 24 * hour);
       expect(arrays.old.objects.size).toBe(0);
+    });
+
+    it('stays for good when it was to be taken over: a process that came back late may have done that', async () => {
+      const { old } = arrays;
+      let placementId = '';
+      script = (verb, id) => {
+        if (verb !== 'manage') return;
+        placementId = id;
+        throw new ScoriaError('not-supported', 'The array is asked too late.');
+      };
+      const { operationId } = await storage.managedVolumes.manage(root, {
+        host: 'host@old',
+        reference: 'theirs',
+        volumeType: 'old',
+      });
+      await expect(storage.operations.wait(operationId, patience)).rejects.toMatchObject({ code: 'not-supported' });
+      leave(old, placementId);
+      await runs(5, 1000 * hour);
+      expect(old.objects.has(placementId)).toBe(true);
+      expect(await kinds()).toEqual(['unknown-object open']);
     });
 
     it('is never judged by a partial listing', async () => {

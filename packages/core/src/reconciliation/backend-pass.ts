@@ -2,6 +2,7 @@ import { ScoriaError } from '../error/scoria-error.ts';
 import type { Operation } from '../operation/operation.ts';
 import type { Placement } from '../placement/placement.ts';
 import { backendObject } from '../placement/backends.ts';
+import { manageVolume } from '../volume/manage-volume.ts';
 import type { ListedObject, PluginCall } from '../volume/driver.ts';
 import { collectPlacement } from './collect-placement.ts';
 import type { Finding } from './finding.ts';
@@ -54,10 +55,11 @@ async function unknownObjects(
 ): Promise<Observation[]> {
   const { garbageGrace, strangerGrace } = tools.settings;
   const remembered = await tools.store.reading.placements.removedAmong(objects.map((object) => object.placementId));
+  const wasForeign = objects.length > 0 ? await takenOver(tools, backendId) : () => false;
   return objects.map((object) => {
     const { placementId, kind, pool, backendRef, size, usedBytes } = object;
     const known = remembered.has(placementId);
-    const age = known ? garbageGrace : strangerGrace;
+    const age = wasForeign(placementId) ? null : known ? garbageGrace : strangerGrace;
     return {
       kind: 'unknown-object',
       subjectKind: 'object',
@@ -69,6 +71,25 @@ async function unknownObjects(
       }),
     };
   });
+}
+
+/**
+ * Tells whether an object was to be taken over once. A process that was stopped for long may do so after the operation
+ * has given it up: then the bytes are somebody's, and are not removed.
+ */
+async function takenOver({ store }: PassTools, backendId: string): Promise<(placementId: string) => boolean> {
+  const operations = await store.reading.operations.list('every-project', {
+    where: [{ field: 'name', op: 'eq', value: manageVolume.name }],
+    limit: mostOperations,
+  });
+  if (operations.length === mostOperations) return () => true;
+  const ids = new Set(
+    operations.flatMap((operation) => {
+      const { placementId } = manageVolume.state.parse(operation.state);
+      return operation.backendId === backendId && placementId !== undefined ? [placementId] : [];
+    }),
+  );
+  return (placementId) => ids.has(placementId);
 }
 
 /** Puts an unknown object on the books, as a placement of nobody, and collects that: from there on a crash loses nothing. */

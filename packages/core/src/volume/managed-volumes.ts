@@ -1,4 +1,5 @@
 import { ScoriaError } from '../error/scoria-error.ts';
+import type { Transaction } from '../event/outbox.ts';
 import type { Operations } from '../operation/operations.ts';
 import { hostString, type NamedPlace, placeNamed, requireCapability } from '../placement/backend.ts';
 import type { Backends } from '../placement/backends.ts';
@@ -10,11 +11,12 @@ import { wired } from '../plugin/token.ts';
 import * as tokens from '../plugin/tokens.ts';
 import type { Quotas } from '../quota/quotas.ts';
 import { orMissing } from '../reconciliation/or-missing.ts';
-import type { Scheduler } from '../scheduling/scheduler.ts';
+import type { PoolChoice, Scheduler } from '../scheduling/scheduler.ts';
 import type { Repositories, Store } from '../store/store.ts';
 import { type RequestContext, tenancyOf } from '../tenancy/request-context.ts';
 import { requireAdmin } from '../tenancy/require-admin.ts';
 import type { ManageableObject } from './driver.ts';
+import type { VolumeType } from '../volume-type/volume-type.ts';
 import { checkMetadata, type Labels } from './labels.ts';
 import { manageVolume } from './manage-volume.ts';
 import { newVolume } from './new-volume.ts';
@@ -151,9 +153,7 @@ export class ManagedVolumes {
       const type = request.volumeType
         ? await transaction.volumeTypes.resolve(tenancyOf(context), request.volumeType)
         : await transaction.volumeTypes.resolve('every-project', this.#settings.defaultVolumeType);
-      // It has its space already, so its pool is asked about the rest.
-      const asked = { size: 0, availabilityZone: null, extraSpecs: type.extraSpecs };
-      await this.#scheduler.choose(transaction, asked, { backendId: backend.id, pool });
+      await this.#requireFit(transaction, type, { backendId: backend.id, pool });
       const { projectId } = context;
       await this.#quotas.require(transaction, projectId, { volumes: 1, bytes: 0, volumeTypeId: type.id });
       await transaction.volumes.insert(
@@ -188,6 +188,17 @@ export class ManagedVolumes {
       return beginUnmanaging(transaction, this.#operations, context, volume, this.#clock.now());
     });
     return { operationId };
+  }
+
+  /** Throws unless the pool can hold volumes of the type. The volume has its space already, so that is not asked about. */
+  async #requireFit(transaction: Transaction, { name, extraSpecs }: VolumeType, place: PoolChoice): Promise<void> {
+    const asked = { size: 0, availabilityZone: null, extraSpecs };
+    const [refusal] = (await this.#scheduler.explain(transaction, asked, place)).refused;
+    if (!refusal) return;
+    const { pool, by, reason } = refusal;
+    throw by === 'service'
+      ? new ScoriaError('backend-unavailable', `${pool} cannot be used now: ${reason}.`)
+      : new ScoriaError('invalid-input', `${pool} cannot hold volumes of type ${name}: ${reason} (${by}).`);
   }
 
   async #objects({ backend, pool }: NamedPlace): Promise<ManageableObject[]> {
