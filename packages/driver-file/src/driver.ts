@@ -1,4 +1,4 @@
-import { mkdir, open, opendir, rm, statfs, type FileHandle } from 'node:fs/promises';
+import { mkdir, open, rm, statfs, type FileHandle } from 'node:fs/promises';
 import { dirname, join } from 'node:path';
 import {
   ScoriaError,
@@ -19,9 +19,10 @@ import {
   type ShrinkSupport,
   type VolumeDriver,
 } from '@scoria/core';
-import { errnoOf, fileError, reflinkDurably, statIfThere, syncDirectory, writeDurably } from './durable-file.ts';
+import { fileError, reflinkDurably, statIfThere, syncDirectory, writeDurably } from './durable-file.ts';
 import { ImportFolder } from './import-folder.ts';
 import { createMarker, readMarker } from './marker.ts';
+import { isOwnReference, isPlacementId, namesIn, ObjectFiles, referenceOf, temporaryPrefix, type Kind } from './object-files.ts';
 import { canReflink } from './reflink.ts';
 import { freeInPieces, growThick, reserveWhole } from './space.ts';
 
@@ -39,12 +40,6 @@ export interface FileDriverOptions {
   readonly random: Random;
 }
 
-type Kind = ListedObject['kind'];
-const folders: Readonly<Record<Kind, string>> = { volume: 'volumes', snapshot: 'snapshots' };
-const uuid = /^[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}$/;
-const ownReference = /^(volumes|snapshots)\/[0-9a-f-]{36}$/;
-const temporaryPrefix = '.new-';
-
 /**
  * Keeps each volume and snapshot as a file: `volumes/<placementId>`, `snapshots/<placementId>`. A file has its name only
  * when it is complete. Where the file system can share blocks, copies do; elsewhere core fills them. Files in `import/`
@@ -54,6 +49,7 @@ export class FileDriver
   implements VolumeDriver, CloneSupport, CreateFromSnapshotSupport, RevertSupport, ShrinkSupport, ManageSupport
 {
   readonly #options: FileDriverOptions;
+  readonly #files: ObjectFiles;
   readonly #imports: ImportFolder;
   /** Paths of temporary files of calls under way. */
   readonly #making = new Set<string>();
@@ -62,6 +58,7 @@ export class FileDriver
 
   constructor(options: FileDriverOptions) {
     this.#options = options;
+    this.#files = new ObjectFiles(options.directory);
     this.#imports = new ImportFolder(options);
   }
 
@@ -85,7 +82,7 @@ export class FileDriver
       this.#backendId ??= marker.backendId;
       if (marker.backendId !== this.#backendId) throw this.#unmounted();
       for (const kind of ['volume', 'snapshot'] as const) {
-        await mkdir(this.#folder(kind), { recursive: true, mode: 0o700 });
+        await mkdir(this.#files.folder(kind), { recursive: true, mode: 0o700 });
         await this.#removeLeftovers(kind);
       }
       await this.#imports.make();
@@ -161,11 +158,11 @@ export class FileDriver
 
   async revert(volume: BackendObject, snapshot: BackendObject, call: PluginCall): Promise<{ readonly done: boolean }> {
     call.signal.throwIfAborted();
-    const [to, from] = [await this.#find(volume), await this.#find(snapshot)];
+    const [to, from] = [await this.#files.find(volume), await this.#files.find(snapshot)];
     if (!(await this.#canReflink(this.#options.random))) return { done: false };
     try {
       const size = (await statIfThere(to))?.size ?? volume.size;
-      const temporary = this.#temporary('volume', volume.placementId);
+      const temporary = this.#files.temporary('volume', volume.placementId);
       await this.#whileMaking(temporary, () => reflinkDurably(from, to, temporary, (file) => file.truncate(size)));
       return { done: true };
     } catch (error) {
@@ -183,12 +180,12 @@ export class FileDriver
   async manage(target: BackendObject, reference: string, call: PluginCall): Promise<Created> {
     call.signal.throwIfAborted();
     const { placementId } = target;
-    const path = this.#path('volume', placementId);
-    const backendRef = `${folders.volume}/${placementId}`;
+    const path = this.#files.path('volume', placementId);
+    const backendRef = referenceOf('volume', placementId);
     try {
       const present = await this.#present(path, 0);
       if (present !== undefined) return { backendRef, size: present };
-      if (ownReference.test(reference)) throw new ScoriaError('conflict', `${reference} is managed already`);
+      if (isOwnReference(reference)) throw new ScoriaError('conflict', `${reference} is managed already`);
       const thick = this.#options.provisioning === 'thick';
       const size = await this.#imports.take(reference, path, async (file, bytes) => {
         if (thick) await reserveWhole(file, bytes);
@@ -201,7 +198,7 @@ export class FileDriver
 
   async unmanage(volume: BackendObject, call: PluginCall): Promise<void> {
     call.signal.throwIfAborted();
-    const path = this.#path('volume', volume.placementId);
+    const path = this.#files.path('volume', volume.placementId);
     try {
       await this.#imports.putBack(path, volume.placementId);
     } catch (error) {
@@ -211,15 +208,15 @@ export class FileDriver
 
   async *list(call: PluginCall): AsyncGenerator<ListedObject> {
     for (const kind of ['volume', 'snapshot'] as const) {
-      const folder = this.#folder(kind);
-      for await (const name of this.#names(folder)) {
+      const folder = this.#files.folder(kind);
+      for await (const name of namesIn(folder)) {
         call.signal.throwIfAborted();
-        if (!uuid.test(name)) continue;
+        if (!isPlacementId(name)) continue;
         const found = await statIfThere(join(folder, name)).catch((error: unknown) => {
           throw fileError('look at', join(folder, name), error);
         });
         if (!found?.isFile()) continue;
-        const backendRef = `${folders[kind]}/${name}`;
+        const backendRef = referenceOf(kind, name);
         const { size, blocks } = found;
         // stat(2) counts in units of 512 bytes whatever the file system's block size.
         yield { placementId: name, kind, pool: this.#options.pool, backendRef, size, usedBytes: blocks * 512 };
@@ -229,7 +226,7 @@ export class FileDriver
 
   async locate(object: BackendObject, call: PluginCall): Promise<DeviceLocator> {
     call.signal.throwIfAborted();
-    return { kind: 'path', path: await this.#find(object), blockSize: this.#options.blockSize };
+    return { kind: 'path', path: await this.#files.find(object), blockSize: this.#options.blockSize };
   }
 
   /** Marks a directory that has no marker yet. */
@@ -238,8 +235,8 @@ export class FileDriver
     if (this.#backendId !== undefined) throw this.#unmounted();
     await mkdir(directory, { recursive: true, mode: 0o700 });
     for (const kind of ['volume', 'snapshot'] as const) {
-      for await (const name of this.#names(this.#folder(kind))) {
-        throw new ScoriaError('foreign-backend', `Directory ${directory} has no marker but holds ${folders[kind]}/${name}`, {
+      for await (const name of namesIn(this.#files.folder(kind))) {
+        throw new ScoriaError('foreign-backend', `Directory ${directory} has no marker but holds ${referenceOf(kind, name)}`, {
           remedy: 'Restore the marker file, or point the backend at an empty directory.',
         });
       }
@@ -260,18 +257,10 @@ export class FileDriver
   }
 
   async #removeLeftovers(kind: Kind): Promise<void> {
-    const folder = this.#folder(kind);
-    for await (const name of this.#names(folder)) {
+    const folder = this.#files.folder(kind);
+    for await (const name of namesIn(folder)) {
       const path = join(folder, name);
       if (name.startsWith(temporaryPrefix) && !this.#making.has(path)) await rm(path, { force: true });
-    }
-  }
-
-  async *#names(folder: string): AsyncGenerator<string> {
-    try {
-      for await (const entry of await opendir(folder)) yield entry.name;
-    } catch (error) {
-      if (errnoOf(error) !== 'ENOENT') throw fileError('list', folder, error);
     }
   }
 
@@ -280,7 +269,7 @@ export class FileDriver
     if (this.#options.provisioning === 'thick') return Promise.resolve(false);
     this.#reflink ??= (async () => {
       const name = random.uuid();
-      const [from, to] = [this.#temporary('volume', name), this.#temporary('snapshot', name)];
+      const [from, to] = [this.#files.temporary('volume', name), this.#files.temporary('snapshot', name)];
       return this.#whileMaking(from, () => this.#whileMaking(to, () => canReflink(from, to)));
     })().catch((error: unknown) => {
       this.#reflink = undefined;
@@ -297,7 +286,7 @@ export class FileDriver
     change: (file: FileHandle, present: number) => Promise<void>,
   ): Promise<{ readonly size: number }> {
     call.signal.throwIfAborted();
-    const path = await this.#find(volume);
+    const path = await this.#files.find(volume);
     try {
       const file = await open(path, 'r+');
       try {
@@ -314,15 +303,15 @@ export class FileDriver
 
   async #make(kind: Kind, request: BackendObject, call: PluginCall): Promise<Created> {
     call.signal.throwIfAborted();
-    const path = this.#path(kind, request.placementId);
+    const path = this.#files.path(kind, request.placementId);
     const size = this.#wholeBlocks(request.size);
     try {
       const present = await this.#present(path, size);
       if (present === undefined) {
-        const temporary = this.#temporary(kind, request.placementId);
+        const temporary = this.#files.temporary(kind, request.placementId);
         await this.#whileMaking(temporary, () => writeDurably(path, temporary, (file) => this.#grow(file, 0, size)));
       }
-      return { backendRef: `${folders[kind]}/${request.placementId}`, size: present ?? size };
+      return { backendRef: referenceOf(kind, request.placementId), size: present ?? size };
     } catch (error) {
       throw fileError('create', path, error);
     }
@@ -330,14 +319,14 @@ export class FileDriver
 
   async #copy(kind: Kind, target: BackendObject, source: BackendObject, call: PluginCall): Promise<CreatedCopy> {
     call.signal.throwIfAborted();
-    const from = await this.#find(source);
+    const from = await this.#files.find(source);
     if (!(await this.#canReflink(this.#options.random))) return { ...(await this.#make(kind, target, call)), filled: false };
-    const path = this.#path(kind, target.placementId);
+    const path = this.#files.path(kind, target.placementId);
     const size = this.#wholeBlocks(target.size);
     try {
       const present = await this.#present(path, size);
       if (present === undefined) {
-        const temporary = this.#temporary(kind, target.placementId);
+        const temporary = this.#files.temporary(kind, target.placementId);
         await this.#whileMaking(temporary, () =>
           reflinkDurably(from, path, temporary, async (file) => {
             const { size: copied } = await file.stat();
@@ -348,7 +337,7 @@ export class FileDriver
           }),
         );
       }
-      return { backendRef: `${folders[kind]}/${target.placementId}`, size: present ?? size, filled: true };
+      return { backendRef: referenceOf(kind, target.placementId), size: present ?? size, filled: true };
     } catch (error) {
       throw fileError('copy', from, error);
     }
@@ -371,13 +360,13 @@ export class FileDriver
 
   async #remove(kind: Kind, object: BackendObject, call: PluginCall): Promise<void> {
     call.signal.throwIfAborted();
-    const path = this.#path(kind, object.placementId);
+    const path = this.#files.path(kind, object.placementId);
     try {
-      await rm(this.#temporary(kind, object.placementId), { force: true });
+      await rm(this.#files.temporary(kind, object.placementId), { force: true });
       await freeInPieces(path, call);
       await rm(path, { force: true });
       // Also when it is gone: the call that removed it may have ended before this.
-      await syncDirectory(this.#folder(kind));
+      await syncDirectory(this.#files.folder(kind));
     } catch (error) {
       if (call.signal.aborted) throw error;
       throw fileError('delete', path, error);
@@ -391,39 +380,6 @@ export class FileDriver
     } finally {
       this.#making.delete(temporary);
     }
-  }
-
-  #folder(kind: Kind): string {
-    return join(this.#options.directory, folders[kind]);
-  }
-
-  #temporary(kind: Kind, placementId: string): string {
-    return join(this.#folder(kind), `${temporaryPrefix}${placementId}`);
-  }
-
-  #path(kind: Kind, placementId: string): string {
-    if (!uuid.test(placementId))
-      throw new ScoriaError('internal', `A placement id must be a lower-case UUID, not "${placementId}"`);
-    return join(this.#folder(kind), placementId);
-  }
-
-  /** Path of an object that must be there. */
-  async #find(object: BackendObject): Promise<string> {
-    const { directory } = this.#options;
-    const { backendRef, placementId } = object;
-    if (backendRef !== null && !ownReference.test(backendRef)) {
-      throw new ScoriaError('internal', `"${backendRef}" is no reference of this driver`);
-    }
-    const candidates = backendRef
-      ? [join(directory, backendRef)]
-      : [this.#path('volume', placementId), this.#path('snapshot', placementId)];
-    for (const path of candidates) {
-      const found = await statIfThere(path).catch((error: unknown) => {
-        throw fileError('look at', path, error);
-      });
-      if (found?.isFile()) return path;
-    }
-    throw new ScoriaError('backend-object-missing', `Directory ${directory} has no ${backendRef ?? placementId}`);
   }
 
   #wholeBlocks(size: number): number {

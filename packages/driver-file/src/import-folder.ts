@@ -4,8 +4,6 @@ import { dirname, join } from 'node:path';
 import { ScoriaError, type ManageableObject, type PluginCall } from '@scoria/core';
 import { errnoOf, fileError, statIfThere, syncDirectory } from './durable-file.ts';
 
-/** Name of the folder. */
-export const importFolderName = 'import';
 /** Names that files can be taken over by: no path, and not hidden. */
 const fileName = /^[^./\0][^/\0]{0,254}$/;
 
@@ -24,7 +22,7 @@ export class ImportFolder {
   readonly #options: ImportFolderOptions;
 
   constructor(options: ImportFolderOptions) {
-    this.#folder = join(options.directory, importFolderName);
+    this.#folder = join(options.directory, 'import');
     this.#options = options;
   }
 

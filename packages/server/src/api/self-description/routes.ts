@@ -40,7 +40,9 @@ const extensions = [
   extension('os-vol-mig-status-attr', 'VolumeMigStatusAttribute', 'Migration status of a volume'),
   extension('os-vol-tenant-attr', 'VolumeTenantAttribute', 'Project of a volume'),
   extension('os-volume-actions', 'VolumeActions', 'Actions on volumes'),
+  extension('os-volume-manage', 'VolumeManage', 'Volumes that exist on backends are taken over'),
   extension('os-volume-type-access', 'VolumeTypeAccess', 'Access to private volume types'),
+  extension('os-volume-unmanage', 'VolumeUnmanage', 'Volumes are let go, and stay on their backends'),
   extension('qos-specs', 'Qos_specs_manage', 'QoS specs of volume types'),
   extension('scheduler-stats', 'SchedulerStats', 'Pools as the scheduler sees them'),
 ];
