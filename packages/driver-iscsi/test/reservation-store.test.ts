@@ -256,5 +256,5 @@ describe('a target in a process of its own', () => {
     for (const id of [accessId, otherAccess]) await transport.export(request(id), call);
     expect(await readStatus(await session(otherAccess))).toBe(conflict);
     expect(await readStatus(await session(accessId))).toBe(0);
-  });
+  }, 30_000);
 });

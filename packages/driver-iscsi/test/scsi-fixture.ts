@@ -39,6 +39,10 @@ class FixtureTask implements ScsiCommand, Task {
   }
 
   enable(): void {
+    this.#unit.admit(this);
+  }
+
+  admitted(): void {
     this.#unit.execute(this);
   }
 
@@ -73,6 +77,14 @@ class FixtureTask implements ScsiCommand, Task {
 export class ScsiFixture {
   readonly device: MemoryDevice;
   readonly unit: LogicalUnit;
+  /** Never registered, and told of nothing. */
+  readonly #observer: Nexus = {
+    initiatorName: 'iqn.2026-11.test:observer',
+    isid: '00023d000001',
+    targetName: 'iqn.2026-11.org.scoria:t',
+    readOnly: true,
+    unitAttentions: [],
+  };
   /** What was kept of the reservations, latest last. */
   readonly kept: ReservationState[] = [];
   /** Awaited before a state counts as kept. */
@@ -111,6 +123,19 @@ export class ScsiFixture {
     const task = new FixtureTask(this.unit, nexus, cdb, data);
     this.unit.taskSet.add(task);
     return task.ended.promise;
+  }
+
+  /** Keys of all registrations, in the order of registration, and PRgeneration. */
+  async keys(): Promise<{ keys: bigint[]; generation: number }> {
+    const { data } = await this.run(this.#observer, persistentReserveIn(0));
+    const keys = Array.from({ length: data.readUInt32BE(4) / 8 }, (_, index) => data.readBigUInt64BE(8 + 8 * index));
+    return { keys, generation: data.readUInt32BE(0) };
+  }
+
+  /** Type and key of the persistent reservation, `null` when there is none. */
+  async reservation(): Promise<{ type: number; key: bigint } | null> {
+    const { data } = await this.run(this.#observer, persistentReserveIn(1));
+    return data.readUInt32BE(4) === 0 ? null : { type: data[21]! & 0x0f, key: data.readBigUInt64BE(8) };
   }
 
   /** The outcome alone. */
@@ -181,3 +206,7 @@ export async function reserved(
   const outcome = await fixture.outcome(holder, ...persistentReserveOut(reserveOut.reserve, { type, key: 1n }));
   if (outcome !== 'good') throw new Error(`the reservation was refused: ${outcome}`);
 }
+
+/** The unit attention conditions that wait for a nexus, as `asc/ascq`; it does not hear of them. */
+export const attentions = (nexus: Nexus): string[] =>
+  nexus.unitAttentions.splice(0).map(({ asc, ascq }) => `${asc.toString(16)}/${ascq.toString(16)}`);

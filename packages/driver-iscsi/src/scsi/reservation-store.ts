@@ -1,6 +1,6 @@
 import { constants } from 'node:fs';
 import { mkdir, open, readdir, readFile, rename, rm } from 'node:fs/promises';
-import { join } from 'node:path';
+import { dirname, join, resolve } from 'node:path';
 import { ScoriaError, type Log } from '@scoria/core/device';
 import { z } from 'zod';
 import { Reservations } from './reservations.ts';
@@ -46,7 +46,7 @@ export class ReservationStore {
   static async open(directory: string, log: Log): Promise<ReservationStore> {
     const store = new ReservationStore(directory, log);
     try {
-      await mkdir(directory, { recursive: true, mode: 0o700 });
+      await makeDirectory(directory);
       for (const name of await readdir(directory)) await store.#load(name);
     } catch (error) {
       throw new ScoriaError('backend-failed', `Persistent reservations cannot be kept in ${directory}: ${reasonOf(error)}`, {
@@ -97,7 +97,7 @@ export class ReservationStore {
     if (!state.persists || state.registrations.size === 0) {
       if (!this.#known.has(volumeId)) return;
       await rm(path, { force: true });
-      await this.#syncDirectory();
+      await syncDirectory(this.#directory);
       this.#known.delete(volumeId);
       return;
     }
@@ -113,7 +113,7 @@ export class ReservationStore {
     }
     await rename(temporary, path);
     this.#known.set(volumeId, state);
-    await this.#syncDirectory();
+    await syncDirectory(this.#directory);
   }
 
   /** Volumes with registrations through a target. */
@@ -143,14 +143,22 @@ export class ReservationStore {
       this.#damaged.set(volumeId, damaged(path, volumeId, error));
     }
   }
+}
 
-  async #syncDirectory(): Promise<void> {
-    const handle = await open(this.#directory, constants.O_RDONLY | constants.O_DIRECTORY);
-    try {
-      await handle.sync();
-    } finally {
-      await handle.close();
-    }
+/** Makes a directory, and those above it that are missing, on stable storage. */
+async function makeDirectory(path: string): Promise<void> {
+  const first = await mkdir(path, { recursive: true, mode: 0o700 });
+  if (first === undefined) return;
+  for (let made = resolve(path); made !== dirname(resolve(first)); made = dirname(made)) await syncDirectory(dirname(made));
+}
+
+/** Puts the entries of a directory on stable storage. */
+async function syncDirectory(path: string): Promise<void> {
+  const handle = await open(path, constants.O_RDONLY | constants.O_DIRECTORY);
+  try {
+    await handle.sync();
+  } finally {
+    await handle.close();
   }
 }
 
