@@ -24,7 +24,8 @@ async function connectThrough(
   const proxy = new FaultyProxy(() => target.port, faults, seed);
   cleanup.push(() => proxy.stop());
   const port = await proxy.start();
-  const offer = { headerDigest: digest, dataDigest: digest };
+  // Short segments, so that connections break between those of one command, too.
+  const offer = { headerDigest: digest, dataDigest: digest, maxRecvDataSegmentLength: seed === 1 ? 262_144 : 8_192 };
   const device = await connectDevice(port, { offer, times: { ...shortTimes, pingInterval: 100, patience: 15_000 } });
   cleanup.push(() => device.close());
   return { target, proxy, device };

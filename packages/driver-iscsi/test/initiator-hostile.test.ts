@@ -129,7 +129,7 @@ describe('an initiator is not brought down by a target that', { timeout: 600_000
         ? [[bhs, data]]
         : [...Array.from({ length: 1000 }, () => [ping, Buffer.alloc(0)] as const), [bhs, data]];
     });
-    expect(await use(port)).toBeInstanceOf(ScoriaError);
+    expect(String(await use(port))).toContain('pings without reading the answers');
   });
 
   test('mixes up its answers in any way', async () => {

@@ -97,7 +97,7 @@ export class InitiatorSession implements ConnectionReceiver {
 
   /** Takes a command, to be sent when the target's window and the queue depth allow it. */
   submit(command: SessionCommand): void {
-    if (this.#over) return command.lose();
+    if (this.#over) return command.lose(this.#ended());
     command.queuedAt = this.#context.clock.monotonic();
     this.#waiting.push(command);
     this.#pump();
@@ -106,8 +106,7 @@ export class InitiatorSession implements ConnectionReceiver {
   /** Carries out one command on this session alone. Rejects with `transport-failed` when the session ends first. */
   execute(cdb: Buffer, dataIn: Buffer | null, dataOut: Buffer | null): Promise<CommandReply> {
     return new Promise((resolve, reject) => {
-      const lost = (): void => reject(new ScoriaError('transport-failed', `The session at iSCSI portal ${this.portal} ended`));
-      this.submit(new SessionCommand(this.#context.clock.monotonic(), cdb, dataIn, dataOut, resolve, lost));
+      this.submit(new SessionCommand(this.#context.clock.monotonic(), cdb, dataIn, dataOut, resolve, reject));
     });
   }
 
@@ -131,7 +130,7 @@ export class InitiatorSession implements ConnectionReceiver {
   end(): void {
     if (this.#over) return;
     this.#connection.close();
-    this.#finish();
+    this.#finish(this.#ended());
   }
 
   place(bhs: Buffer, length: number): Buffer | null {
@@ -174,18 +173,22 @@ export class InitiatorSession implements ConnectionReceiver {
 
   lost(error: ScoriaError): void {
     if (this.#over) return;
-    this.#finish();
+    this.#finish(error);
     this.#context.onLost(error, this.#wait);
   }
 
-  #finish(): void {
+  #ended(): ScoriaError {
+    return new ScoriaError('transport-failed', `The session at iSCSI portal ${this.portal} has ended`);
+  }
+
+  #finish(error: ScoriaError): void {
     this.#over = true;
     this.#timer[Symbol.dispose]();
     this.#departure?.[Symbol.dispose]();
     const unfinished = [...this.#sent.values(), ...this.#waiting];
     this.#sent.clear();
     this.#waiting.length = 0;
-    for (const command of unfinished) command.lose();
+    for (const command of unfinished) command.lose(error);
   }
 
   #pump(): void {

@@ -1,3 +1,4 @@
+import type { ScoriaError } from '@scoria/core/device';
 import type { Sense } from '../scsi/sense.ts';
 
 /** The end of a SCSI command (SAM-5, 5.1). */
@@ -32,7 +33,7 @@ export class SessionCommand {
   queuedAt = 0;
   sentAt = 0;
   readonly #settle: (reply: CommandReply) => void;
-  readonly #lost: () => void;
+  readonly #lost: (error: ScoriaError) => void;
 
   /** @param lost - called when the session ended before the command did. */
   constructor(
@@ -41,7 +42,7 @@ export class SessionCommand {
     dataIn: Buffer | null,
     dataOut: Buffer | null,
     settle: (reply: CommandReply) => void,
-    lost: () => void,
+    lost: (error: ScoriaError) => void,
   ) {
     this.createdAt = createdAt;
     this.cdb = cdb;
@@ -70,7 +71,7 @@ export class SessionCommand {
     this.#settle({ status, sense, received: this.received });
   }
 
-  lose(): void {
-    this.#lost();
+  lose(error: ScoriaError): void {
+    this.#lost(error);
   }
 }
