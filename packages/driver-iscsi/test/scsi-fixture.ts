@@ -39,7 +39,7 @@ class FixtureTask implements ScsiCommand, Task {
   }
 
   enable(): void {
-    this.#unit.admit(this);
+    this.admitted();
   }
 
   admitted(): void {
