@@ -377,6 +377,12 @@ export const scenarios: readonly Scenario[] = [
     prepare: async (site) => move(site, await site.volume(10), 'retype', 'available'),
   },
   {
+    name: 'a retype in use',
+    operation: 'volume.retype',
+    arrays: ['instant'],
+    prepare: async (site) => move(site, await attachedVolume(site), 'retype', 'in-use'),
+  },
+  {
     name: 'a retype that cannot be committed',
     operation: 'volume.retype',
     arrays: ['instant'],

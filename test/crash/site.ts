@@ -88,7 +88,11 @@ export class Site {
     await site.store.open();
     const { storage } = await site.running();
     for (const name of ['here', 'there']) {
-      await site.time.drive(storage.volumeTypes.create(root, { name, extraSpecs: { volume_backend_name: name } }));
+      const extraSpecs = { volume_backend_name: name };
+      const specs = { total_iops_sec: name === 'here' ? '100' : '200' };
+      const type = await site.time.drive(storage.volumeTypes.create(root, { name, extraSpecs }));
+      const spec = await site.time.drive(storage.qosSpecs.create(root, { name, specs }));
+      await site.time.drive(storage.qosSpecs.associate(root, spec.id, type.id));
     }
     return site;
   }
@@ -189,6 +193,7 @@ export class Site {
       audits: async () => [await time.drive((await this.running()).storage.audits.run(root))],
       usage: async (projectId) => (await time.drive((await this.running()).storage.quotas.get(root, projectId))).usage,
       objects: () => this.objects(),
+      exports: () => this.target.exports.values(),
       contentFault: async (id, placement) => {
         const expected = this.contents.get(id);
         if (!expected) return null;

@@ -1,5 +1,8 @@
+import { isDeepStrictEqual } from 'node:util';
 import {
+  backEndLimits,
   type BlockStorage,
+  type ExportRequest,
   hasEnded,
   type Placement,
   type Repositories,
@@ -19,6 +22,8 @@ export interface Rested {
   usage(projectId: string): Promise<Usage>;
   /** What is on the arrays: bytes by placement. */
   objects(): Promise<ReadonlyMap<string, number>>;
+  /** What the target publishes. */
+  exports(): Iterable<ExportRequest>;
   /** What is wrong with the bytes of a volume or snapshot, or `null`. */
   contentFault(id: string, placement: Placement): Promise<string | null>;
 }
@@ -95,6 +100,7 @@ export async function faultsAtRest(site: Rested): Promise<readonly string[]> {
     if (status === 'attached' && !access) faults.push(`attachment ${id} is attached without an access`);
   }
 
+  faults.push(...(await limitFaults(site, reading, volumes)));
   faults.push(...(await placementFaults(site, reading, volumes, snapshots)));
   for (const project of site.projects) {
     const mine = <Row extends { readonly projectId: string }>(rows: readonly Row[]) =>
@@ -109,6 +115,30 @@ export async function faultsAtRest(site: Rested): Promise<readonly string[]> {
     }
   }
   return faults;
+}
+
+/** Volumes that are held to something else than their type and size say. */
+async function limitFaults(site: Rested, reading: Repositories, volumes: Rows<'volumes'>): Promise<readonly string[]> {
+  const faults: string[] = [];
+  for (const { accessId, volumeId, limits } of site.exports()) {
+    const volume = volumes.find(({ id }) => id === volumeId);
+    if (!volume || (await hasFailed(reading, 'volume.retype', volumeId))) continue;
+    const { qosSpecId } = await reading.volumeTypes.get('every-project', volume.volumeTypeId);
+    const wanted = backEndLimits(qosSpecId === null ? null : await reading.qosSpecs.get(qosSpecId), volume.size) ?? undefined;
+    if (!isDeepStrictEqual(limits, wanted))
+      faults.push(`access ${accessId} is held to ${JSON.stringify(limits)}, and its type says ${JSON.stringify(wanted)}`);
+  }
+  return faults;
+}
+
+/** A retype that failed for good after the volume had its new type leaves the limits of the old one until the next export. */
+async function hasFailed(reading: Repositories, name: string, resourceId: string): Promise<boolean> {
+  const where = [
+    { field: 'resourceId', op: 'eq', value: resourceId },
+    { field: 'name', op: 'eq', value: name },
+    { field: 'status', op: 'eq', value: 'failed' },
+  ] as const;
+  return (await reading.operations.list('every-project', { where, limit: 1 })).length > 0;
 }
 
 type Rows<Kind extends 'volumes' | 'snapshots'> = Awaited<ReturnType<Repositories[Kind]['list']>>;

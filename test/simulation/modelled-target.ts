@@ -4,6 +4,8 @@ import {
   type DeviceOpener,
   type ExportRequest,
   type ExportStatus,
+  type IoLimits,
+  type LimitSupport,
   type MirrorSupport,
   type PluginCall,
   type PointInTimeSupport,
@@ -34,7 +36,7 @@ const writeLatency = 3;
  * A target machine: publishes accesses, lets initiators log in and write, holds writes back, copies volumes in use. It
  * runs on by itself when the processes that command it die, as a real target does.
  */
-export class ModelledTarget implements Transport, PointInTimeSupport, MirrorSupport {
+export class ModelledTarget implements Transport, PointInTimeSupport, MirrorSupport, LimitSupport {
   readonly reaches = ['memory', 'path'];
   readonly exports = new Map<string, ExportRequest>();
   /** Told of each write when it has reached its device. */
@@ -90,6 +92,13 @@ export class ModelledTarget implements Transport, PointInTimeSupport, MirrorSupp
   }
 
   async resize(): Promise<void> {}
+
+  async limit(volumeId: string, limits: IoLimits | null, call: PluginCall): Promise<void> {
+    call.signal.throwIfAborted();
+    for (const [accessId, { limits: _before, ...request }] of this.exports) {
+      if (request.volumeId === volumeId) this.exports.set(accessId, { ...request, ...(limits && { limits }) });
+    }
+  }
 
   async hold(volumeId: string, ms: number, call: PluginCall): Promise<string | null> {
     call.signal.throwIfAborted();

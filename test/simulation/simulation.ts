@@ -90,6 +90,7 @@ async function rest(world: World, clients: Clients): Promise<void> {
     audits: () => Promise.all(storages.map((storage) => time.drive(storage.audits.run(root)))),
     usage: async (projectId) => (await time.drive(anyone.quotas.get(root, projectId))).usage,
     objects: async () => world.objects(),
+    exports: () => world.target.exports.values(),
     contentFault: async (id, placement) => {
       const image = world.read(placement);
       const stamps = image && stampsOf(image);

@@ -18,13 +18,14 @@ import {
   type Transport,
 } from '@scoria/core';
 import type { IscsiConfiguration } from './configuration.ts';
+import { iscsiConnectionInfo } from './connection-info.ts';
 import type { ControlCall } from './control/control-client.ts';
 import type { MirrorEnds, TargetSettings, TargetVerb, VerbReply, VerbRequest } from './control/messages.ts';
 import { ProcessTarget, type CallTarget } from './control/process-target.ts';
 import { controlSocketPath } from './control/socket-path.ts';
 import { readMutualChapSecret } from './mutual-chap-secret.ts';
-import { formatAddress, parseAddress, type ListenAddress } from './protocol/listen-address.ts';
-import { targetName } from './target/target-name.ts';
+import { advertisedPortals, listenAddresses } from './portal-configuration.ts';
+import type { ListenAddress } from './protocol/listen-address.ts';
 import { TargetService } from './target/target-service.ts';
 
 /** What an {@link IscsiTransport} needs. */
@@ -72,8 +73,8 @@ export class IscsiTransport implements Transport, PointInTimeSupport, MirrorSupp
     this.#options = options;
     this.#config = config;
     this.#log = options.log;
-    this.#listen = config.listen.flatMap((text) => parseAddress(text) ?? []);
-    this.#portals = config.advertise === undefined ? this.#listen.map(formatAddress) : [config.advertise];
+    this.#listen = listenAddresses(config);
+    this.#portals = advertisedPortals(config);
     // The target's own process opens kind `path`.
     this.reaches = config.inProcess ? Object.keys(openers) : ['path'];
   }
@@ -191,33 +192,8 @@ export class IscsiTransport implements Transport, PointInTimeSupport, MirrorSupp
   }
 
   connectionInfo(request: ExportRequest): ConnectionInfo {
-    const iqn = targetName(this.#config.iqnPrefix, request.accessId);
-    const several = this.#portals.length > 1 && {
-      target_portals: this.#portals,
-      target_iqns: this.#portals.map(() => iqn),
-      target_luns: this.#portals.map(() => 0),
-    };
-    const proof = this.#config.authentication === 'chap' && {
-      auth_method: 'CHAP',
-      auth_username: request.accessId,
-      auth_password: request.secret,
-    };
-    return {
-      driverVolumeType: 'iscsi',
-      data: {
-        target_discovered: false,
-        target_portal: this.#portals[0],
-        target_iqn: iqn,
-        target_lun: 0,
-        ...several,
-        volume_id: request.volumeId,
-        ...proof,
-        encrypted: false,
-        qos_specs: null,
-        access_mode: request.readOnly ? 'ro' : 'rw',
-        discard: true,
-      },
-    };
+    const { iqnPrefix, authentication } = this.#config;
+    return iscsiConnectionInfo({ iqnPrefix, portals: this.#portals, lun: 0, chap: authentication === 'chap' }, request);
   }
 
   get #redirect(): VerbRequest<'redirect'> {

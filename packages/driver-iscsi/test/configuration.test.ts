@@ -41,7 +41,6 @@ describe('connection info', () => {
         auth_username: request.accessId,
         auth_password: 'hush',
         encrypted: false,
-        qos_specs: null,
         access_mode: 'ro',
         discard: true,
       },

@@ -39,7 +39,7 @@ class FixtureTask implements ScsiCommand, Task {
   }
 
   enable(): void {
-    this.admitted();
+    this.#unit.admit(this);
   }
 
   admitted(): void {

@@ -111,6 +111,10 @@ export class ScsiTask implements ScsiCommand, Task {
 
   /** The task may begin: its turn in the task set has come. */
   enable(): void {
+    this.#unit.admit(this);
+  }
+
+  admitted(): void {
     this.#session.charge(this);
   }
 
@@ -193,7 +197,7 @@ export class ScsiTask implements ScsiCommand, Task {
   abort(): void {
     if (this.aborted || this.#state === 'ended') return;
     this.aborted = true;
-    if (this.#state === 'executing') {
+    if (this.#state === 'executing' || this.onAbort !== null) {
       this.onAbort?.();
     } else {
       this.#state = 'ended';

@@ -31,6 +31,8 @@ export interface ScsiCommand {
   readonly aborted: boolean;
   /** Called by an abort while the command waits to reach the device. */
   onAbort: (() => void) | null;
+  /** Called by {@link LogicalUnit.admit} when the limits of the volume allow the command. */
+  admitted(): void;
   /** A buffer of `length` bytes for {@link good}, with whatever content. */
   allocate(length: number): Buffer;
   /** Ends the command with GOOD. `data` must come from {@link allocate}, or be small. */

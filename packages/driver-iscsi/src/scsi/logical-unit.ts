@@ -83,25 +83,26 @@ export class LogicalUnit {
   }
 
   /**
-   * Runs a command as soon as the limits of the volume allow it; it ends through one of the methods of {@link ScsiCommand},
-   * perhaps before this returns.
+   * Lets a command begin, as soon as the limits of the volume allow it: before memory is set aside for its data and they are
+   * asked for, so that a volume which waits long takes nothing from others.
    */
-  execute(command: ScsiCommand): void {
-    if (this.#limiter === null) this.#run(command);
-    else this.#runLimited(command, this.#limiter);
+  admit(command: ScsiCommand): void {
+    if (this.#limiter === null) command.admitted();
+    else this.#admitLimited(command, this.#limiter);
   }
 
-  #runLimited(command: ScsiCommand, limiter: IoLimiter): void {
+  #admitLimited(command: ScsiCommand, limiter: IoLimiter): void {
     const { cdb } = command;
     const definition = this.commands.find(cdb[0]!, cdb[1]! & 0x1f);
-    const bytes = definition?.moves?.(this, cdb) ?? (definition?.writes === true ? command.dataOut.length : null);
-    if (bytes === null) return this.#run(command);
+    const writes = definition?.writes === true;
+    const bytes = definition?.moves?.(this, cdb) ?? (writes ? this.dataOutLength(cdb) : null);
+    if (bytes === null) return command.admitted();
     const limited: LimitedCommand = {
-      direction: definition?.writes === true ? 'write' : 'read',
+      direction: writes ? 'write' : 'read',
       bytes,
       run: () => {
         command.onAbort = null;
-        this.#run(command);
+        command.admitted();
       },
     };
     command.onAbort = () => {
@@ -110,8 +111,8 @@ export class LogicalUnit {
     limiter.enter(limited);
   }
 
-  // What decides about a command is looked at when it reaches the medium: a reservation may have come while it waited.
-  #run(command: ScsiCommand): void {
+  /** Runs a command; it ends through one of the methods of {@link ScsiCommand}, perhaps before this returns. */
+  execute(command: ScsiCommand): void {
     const { cdb, nexus } = command;
     const definition = this.commands.find(cdb[0]!, cdb[1]! & 0x1f);
     if (!command.lunExists && definition?.beforeAttention !== true) return command.check(senseOf.logicalUnitNotSupported);
