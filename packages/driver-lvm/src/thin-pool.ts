@@ -1,6 +1,7 @@
 import { ScoriaError, type PoolReport } from '@scoria/core';
 import { FillAlarm } from './fill-alarm.ts';
 import type { LayoutOptions } from './layout.ts';
+import { isFailure } from './lvm-error.ts';
 import type { LogicalVolume } from './logical-volume.ts';
 import type { DetailRow } from './lvm-report.ts';
 import { poolTags } from './ownership.ts';
@@ -83,7 +84,12 @@ export class ThinPool {
       ...(metadataSize === undefined ? [] : ['--poolmetadatasize', `${metadataSize}b`]),
       ...(chunkSize === undefined ? [] : ['--chunksize', `${chunkSize}b`]),
     ];
-    await group.createThinPool(this.#name, [...space, ...further], poolTags(group.backendId), signal);
+    try {
+      await group.createThinPool(this.#name, [...space, ...further], poolTags(group.backendId), signal);
+    } catch (error) {
+      // Another process of ours was faster.
+      if (!isFailure(error, 'exists')) throw error;
+    }
     await group.refresh(signal);
     return group.get(this.#name);
   }
