@@ -1,3 +1,4 @@
+import type { VolumeStatus, VolumeTransition } from '@scoria/core';
 import { expect, test } from 'vitest';
 import { openStore, placement, snapshot, volume, volumeType } from './sample-rows.ts';
 
@@ -119,6 +120,26 @@ test('the host string follows the placement and the label of the backend', async
   expect(await volumes.count(own, { where: [{ field: 'hostString', op: 'eq', value: 'node-a@file' }] })).toBe(2);
   await store.transaction((r) => r.backends.report({ ...backend, name: 'renamed' }));
   expect(await volumes.get(own, 'a')).toMatchObject({ hostString: 'node-a@renamed#ssd' });
+});
+
+test('usage leaves out what could not be taken over, whichever way it goes from there', async () => {
+  await using store = await openStore();
+  await store.transaction((r) => r.volumes.insert(volume({ size: 0, status: 'managing' })));
+  const { volumes } = store.reading;
+  const counts = async () => (await volumes.usage('project-1')).map(({ count }) => count);
+  const to = (name: VolumeTransition, status: VolumeStatus) =>
+    store.transaction((r) => r.volumes.transition(own, 'volume-1', name, 7, { to: status }));
+  expect(await counts()).toEqual([1]);
+  await to('managingFailed', 'error_managing');
+  expect(await counts()).toEqual([]);
+  await expect(to('managed', 'available')).rejects.toMatchObject({ code: 'invalid-state' });
+  expect(await counts()).toEqual([]);
+  await to('unmanage', 'unmanaging');
+  expect(await counts()).toEqual([1]);
+  await to('unmanagingFailed', 'error_managing');
+  expect(await counts()).toEqual([]);
+  await store.transaction((r) => r.volumes.remove('volume-1'));
+  expect(await counts()).toEqual([]);
 });
 
 test('usage counts numbers and bytes by project and type, whatever becomes of the rows', async () => {
