@@ -64,7 +64,7 @@ export class FakeLio implements ConfigTree {
     if (this.folders.has(path)) return false;
     const object = objects.find(({ form }) => form.test(path));
     if (object === undefined || !this.folders.has(folderOf(path))) throw refused('ENOENT', `make ${path}`);
-    if (folderOf(path).endsWith('/np') && this.taken.has(basename(path))) throw refused('EADDRINUSE', `make ${path}`);
+    if (folderOf(path).endsWith('/np') && this.taken.has(basename(path))) throw refused('EINVAL', `make ${path}`);
     this.folders.add(path);
     for (const folder of object.folders ?? []) this.folders.add(join(path, folder));
     for (const attribute of object.attributes) this.attributes.set(join(path, attribute), defaults[attribute] ?? '');
@@ -117,6 +117,15 @@ export class FakeLio implements ConfigTree {
         if (name.startsWith(join(path, '../acls/')) && name.endsWith('/info')) this.attributes.set(name, '');
       }
     }
+  }
+
+  set(path: string, value: string): Promise<void> {
+    return this.write(path, value);
+  }
+
+  async target(path: string): Promise<string | null> {
+    this.#live();
+    return this.links.get(path) ?? null;
   }
 
   async list(path: string): Promise<readonly string[]> {

@@ -1,7 +1,8 @@
 import { createHash } from 'node:crypto';
 import { stat } from 'node:fs/promises';
-import { join } from 'node:path';
+import { basename, join } from 'node:path';
 import { ScoriaError, type DeviceLocator } from '@scoria/core';
+import { uuidOf } from '../access-id.ts';
 import { blockNodeNumber, isReadOnlyNode } from '../block-node.ts';
 import { refusedWith, type ConfigTree } from './configfs.ts';
 
@@ -29,6 +30,12 @@ const namePrefix = 'scoria-';
 const mebibyte = 1024 * 1024;
 /** Longest path that the kernel keeps of a file (`FD_MAX_DEV_NAME`), the shorter one of both kinds. */
 const longestPath = 255;
+
+/** The volume of a backstore, by its path in the tree; `null` where that is none of ours. */
+export function volumeOfBackstore(path: string): string | null {
+  const name = basename(path);
+  return name.startsWith(namePrefix) ? uuidOf(name.slice(namePrefix.length)) : null;
+}
 
 /**
  * The backstores of one transport: what LIO calls the devices behind its logical units. Each volume has one, which all its
@@ -157,7 +164,7 @@ export class Backstores {
     if (physical > blockSize) {
       throw new ScoriaError('not-supported', `${node} has blocks of ${physical} bytes and cannot be exported with ${blockSize}`);
     }
-    await this.#tree.write(join(path, 'attrib/block_size'), String(blockSize));
+    await this.#tree.set(join(path, 'attrib/block_size'), String(blockSize));
     // A device that discards need not read as zeroes afterwards.
     await this.#discards(path, false);
   }
@@ -165,7 +172,7 @@ export class Backstores {
   /** The kernel opens the file with O_DSYNC: what it has acknowledged is on storage, and it reports no write cache. */
   async #makeFile(path: string, { path: file, blockSize }: DeviceLocator): Promise<void> {
     await this.#make(path, `fd_dev_name=${file},${await sizeOption(file, blockSize)}`, file);
-    await this.#tree.write(join(path, 'attrib/block_size'), String(blockSize));
+    await this.#tree.set(join(path, 'attrib/block_size'), String(blockSize));
     await this.#discards(path, true);
   }
 
@@ -173,7 +180,7 @@ export class Backstores {
     await this.#tree.make(join(path, '..'));
     await this.#tree.make(path);
     await this.#tree.write(join(path, 'control'), control);
-    await this.#tree.write(join(path, 'udev_path'), device);
+    await this.#tree.set(join(path, 'udev_path'), device);
     try {
       await this.#tree.write(join(path, 'enable'), '1');
     } catch (error) {
@@ -186,20 +193,20 @@ export class Backstores {
   async #discards(path: string, zeroes: boolean): Promise<void> {
     for (const attribute of ['emulate_tpu', 'emulate_tpws']) {
       try {
-        await this.#tree.write(join(path, 'attrib', attribute), '1');
+        await this.#tree.set(join(path, 'attrib', attribute), '1');
       } catch (error) {
         if (refusedWith(error, 'ENOSYS', 'EINVAL', 'EOPNOTSUPP')) return;
         throw error;
       }
     }
-    await this.#tree.write(join(path, 'attrib/unmap_zeroes_data'), zeroes ? '1' : '0');
+    await this.#tree.set(join(path, 'attrib/unmap_zeroes_data'), zeroes ? '1' : '0');
   }
 
   async #describe(path: string, volumeId: string): Promise<void> {
-    await this.#tree.write(join(path, 'wwn/vendor_id'), 'SCORIA');
-    await this.#tree.write(join(path, 'wwn/product_id'), 'Scoria');
-    await this.#tree.write(join(path, 'wwn/vpd_unit_serial'), volumeId);
+    await this.#tree.set(join(path, 'wwn/vendor_id'), 'SCORIA');
+    await this.#tree.set(join(path, 'wwn/product_id'), 'Scoria');
+    await this.#tree.set(join(path, 'wwn/vpd_unit_serial'), volumeId);
     // EXTENDED COPY names its source and target by designators: no tenant may name another's volume.
-    await this.#tree.write(join(path, 'attrib/emulate_3pc'), '0');
+    await this.#tree.set(join(path, 'attrib/emulate_3pc'), '0');
   }
 }

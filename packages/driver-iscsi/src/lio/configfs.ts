@@ -1,6 +1,6 @@
-import { constants } from 'node:fs';
-import { mkdir, readdir, readFile, rmdir, symlink, unlink, writeFile } from 'node:fs/promises';
-import { join } from 'node:path';
+import { closeSync, constants, openSync, writeSync } from 'node:fs';
+import { mkdir, readdir, readFile, readlink, rmdir, symlink, unlink, writeFile } from 'node:fs/promises';
+import { dirname, join, relative, resolve } from 'node:path';
 import { ScoriaError } from '@scoria/core';
 
 /**
@@ -21,8 +21,12 @@ export interface ConfigTree {
   unlink(path: string): Promise<boolean>;
   /** Value of an attribute without the blanks around it, or `null` when its object is not there. */
   read(path: string): Promise<string | null>;
-  /** Sets an attribute. The value is in no error. */
+  /** What a link points to, as a path of the tree; `null` when there is none. */
+  target(path: string): Promise<string | null>;
+  /** Sets an attribute whose change may have to wait. The value is in no error. */
   write(path: string, value: string): Promise<void>;
+  /** Sets an attribute that the kernel only notes. The value is in no error. */
+  set(path: string, value: string): Promise<void>;
   /** Names of what is in a directory; none when it is not there. */
   list(path: string): Promise<readonly string[]>;
 }
@@ -33,7 +37,7 @@ export const refusedWith = (error: unknown, ...reasons: readonly string[]): bool
 
 const errnoOf = (error: unknown): string => (error instanceof Error && 'code' in error ? String(error.code) : 'unknown');
 
-/** The kernel's own tree. Every call is made in libuv's pool: some wait until commands under way have ended. */
+/** The kernel's own tree. What may wait, until commands under way have ended for example, is done in libuv's pool. */
 export class Configfs implements ConfigTree {
   readonly root: string;
 
@@ -69,6 +73,26 @@ export class Configfs implements ConfigTree {
   async write(path: string, value: string): Promise<void> {
     // The file is never made: an attribute is there, or its object is not.
     await this.#attempt('write', path, [], (full) => writeFile(full, value, { flag: constants.O_WRONLY }));
+  }
+
+  async set(path: string, value: string): Promise<void> {
+    // On the calling thread: it waits for nothing, and going to the pool three times costs more than the rest together.
+    await this.#attempt('write', path, [], async (full) => {
+      const file = openSync(full, constants.O_WRONLY);
+      try {
+        writeSync(file, value);
+      } finally {
+        closeSync(file);
+      }
+    });
+  }
+
+  async target(path: string): Promise<string | null> {
+    let found: string | null = null;
+    await this.#attempt('read', path, ['ENOENT'], async (full) => {
+      found = relative(this.root, resolve(dirname(full), await readlink(full)));
+    });
+    return found;
   }
 
   async list(path: string): Promise<readonly string[]> {

@@ -4,6 +4,7 @@ import { accessIdOf, uuidOf } from '../access-id.ts';
 import { checkedInitiatorName } from '../initiator-name.ts';
 import { formatAddress, type ListenAddress } from '../protocol/listen-address.ts';
 import { targetName } from '../target/target-name.ts';
+import { volumeOfBackstore } from './backstore.ts';
 import { refusedWith, type ConfigTree } from './configfs.ts';
 
 /** What all targets of a transport have in common. */
@@ -17,6 +18,8 @@ export interface TargetOptions {
 
 const fabric = 'iscsi';
 const unit = 'lun/lun_0';
+/** Names of the link from the logical unit to its backstore. They tell what may be done with it. */
+const backstoreLinks = { readWrite: 'read-write', readOnly: 'read-only' } as const;
 /** The largest that LIO's parameters allow and initiators ask for, bytes. */
 const dataSegmentLength = 262_144;
 
@@ -55,15 +58,11 @@ export class Targets {
   async serves(request: ExportRequest): Promise<boolean> {
     const group = this.#group(request.accessId);
     if (!(await this.isEnabled(request.accessId))) return false;
-    const [volumeId, readOnly, initiators] = await Promise.all([
-      this.volumeOf(request.accessId),
-      this.#isReadOnly(group),
-      this.#tree.list(join(group, 'acls')),
-    ]);
+    const [linked, initiators] = await Promise.all([this.#backstoreOf(group), this.#tree.list(join(group, 'acls'))]);
     const { initiator } = request;
     return (
-      volumeId === request.volumeId &&
-      readOnly === request.readOnly &&
+      linked?.volumeId === request.volumeId &&
+      linked.readOnly === request.readOnly &&
       initiators.join() === (initiator ?? '') &&
       (await this.#hasSecret(this.#credentials(group, initiator), request))
     );
@@ -74,7 +73,7 @@ export class Targets {
     const group = this.#group(accessId);
     if (!(await this.#tree.make(join(group, '..')))) return false;
     await this.#tree.make(group);
-    await this.#tree.write(join(group, 'param/TargetAlias'), volumeId);
+    await this.#tree.set(join(group, 'param/TargetAlias'), volumeId);
     return true;
   }
 
@@ -83,7 +82,7 @@ export class Targets {
     const { accessId, readOnly, initiator } = request;
     const group = this.#group(accessId);
     const set = (attribute: string, value: string | number): Promise<void> =>
-      this.#tree.write(join(group, attribute), String(value));
+      this.#tree.set(join(group, attribute), String(value));
     await set('attrib/authentication', 1);
     await set('attrib/generate_node_acls', initiator === undefined ? 1 : 0);
     await set('attrib/demo_mode_write_protect', readOnly ? 1 : 0);
@@ -96,13 +95,13 @@ export class Targets {
     await set('param/DefaultTime2Retain', 0);
     signal.throwIfAborted();
     await this.#tree.make(join(group, unit));
-    await this.#tree.link(backstore, join(group, unit, 'backstore'));
+    await this.#tree.link(backstore, join(group, unit, readOnly ? backstoreLinks.readOnly : backstoreLinks.readWrite));
     if (initiator !== undefined) await this.#admit(group, initiator, readOnly);
     await this.#setSecret(this.#credentials(group, initiator), request);
     signal.throwIfAborted();
     for (const portal of this.#options.portals) await this.#listen(group, portal);
     signal.throwIfAborted();
-    await set('enable', 1);
+    await this.#tree.write(join(group, 'enable'), '1');
   }
 
   /**
@@ -119,7 +118,7 @@ export class Targets {
       await this.#tree.remove(join(admitted, 'lun_0'));
       await this.#tree.remove(admitted);
     }
-    await this.#tree.unlink(join(group, unit, 'backstore'));
+    for (const link of Object.values(backstoreLinks)) await this.#tree.unlink(join(group, unit, link));
     await this.#tree.remove(join(group, unit));
     const sessions = await this.#tree.read(join(group, 'dynamic_sessions'));
     if (sessions) {
@@ -139,13 +138,14 @@ export class Targets {
   /** One access, or `null` where there is no target that tells its volume. */
   async status(accessId: string): Promise<ExportStatus | null> {
     const group = this.#group(accessId);
-    const [volumeId, readOnly, dynamic, initiators] = await Promise.all([
-      this.volumeOf(accessId),
-      this.#isReadOnly(group),
+    // The kernel keeps the attributes of a target locked while it ends its sessions, and links readable.
+    const linked = await this.#backstoreOf(group);
+    const volumeId = linked?.volumeId ?? (await this.volumeOf(accessId));
+    if (volumeId === null) return null;
+    const [dynamic, initiators] = await Promise.all([
       this.#tree.read(join(group, 'dynamic_sessions')),
       this.#tree.list(join(group, 'acls')),
     ]);
-    if (volumeId === null) return null;
     const bound = await Promise.all(
       initiators.map(async (name) => {
         const info = await this.#tree.read(join(group, 'acls', name, 'info'));
@@ -153,15 +153,21 @@ export class Targets {
       }),
     );
     const sessions = [...(dynamic ?? '').split('\n').filter((name) => name !== ''), ...bound.flat()];
-    return { accessId, volumeId, readOnly, sessions };
+    return { accessId, volumeId, readOnly: linked?.readOnly ?? true, sessions };
   }
 
   #group(accessId: string): string {
     return join(fabric, targetName(this.#options.iqnPrefix, accessId), 'tpgt_1');
   }
 
-  async #isReadOnly(group: string): Promise<boolean> {
-    return (await this.#tree.read(join(group, 'attrib/demo_mode_write_protect'))) === '1';
+  /** What the logical unit of a portal group is linked to. */
+  async #backstoreOf(group: string): Promise<{ readonly volumeId: string; readonly readOnly: boolean } | null> {
+    for (const link of Object.values(backstoreLinks)) {
+      const backstore = await this.#tree.target(join(group, unit, link));
+      const volumeId = backstore === null ? null : volumeOfBackstore(backstore);
+      if (volumeId !== null) return { volumeId, readOnly: link === backstoreLinks.readOnly };
+    }
+    return null;
   }
 
   #credentials(group: string, initiator: string | undefined): string {
@@ -169,8 +175,8 @@ export class Targets {
   }
 
   async #setSecret(credentials: string, { accessId, secret }: ExportRequest): Promise<void> {
-    await this.#tree.write(join(credentials, 'userid'), accessId);
-    await this.#tree.write(join(credentials, 'password'), secret);
+    await this.#tree.set(join(credentials, 'userid'), accessId);
+    await this.#tree.set(join(credentials, 'password'), secret);
   }
 
   async #hasSecret(credentials: string, { accessId, secret }: ExportRequest): Promise<boolean> {
@@ -184,7 +190,7 @@ export class Targets {
     await this.#tree.make(admitted);
     await this.#tree.make(join(admitted, 'lun_0'));
     await this.#tree.link(join(group, unit), join(admitted, 'lun_0/unit'));
-    await this.#tree.write(join(admitted, 'lun_0/write_protect'), readOnly ? '1' : '0');
+    await this.#tree.set(join(admitted, 'lun_0/write_protect'), readOnly ? '1' : '0');
   }
 
   async #listen(group: string, portal: ListenAddress): Promise<void> {
@@ -192,11 +198,12 @@ export class Targets {
     try {
       await this.#tree.make(join(group, 'np', address));
     } catch (error) {
-      if (refusedWith(error, 'EADDRINUSE')) {
-        throw new ScoriaError('address-in-use', `Something else than LIO listens on ${address}`, { cause: error });
-      }
-      if (refusedWith(error, 'EADDRNOTAVAIL')) {
-        throw new ScoriaError('invalid-configuration', `${address} is no address of this host`, { cause: error });
+      // The kernel says no more than EINVAL when it cannot bind its socket.
+      if (refusedWith(error, 'EINVAL', 'EADDRINUSE', 'EADDRNOTAVAIL')) {
+        throw new ScoriaError('address-in-use', `LIO cannot listen on ${address}`, {
+          cause: error,
+          remedy: 'Stop what else listens there, or see whether this is an address of this host.',
+        });
       }
       throw error;
     }
