@@ -44,7 +44,7 @@ const measurements: readonly Measurement[] = [
     size: 1,
     writes: true,
     request: 4 * kibibyte,
-    depth: 1,
+    depth: 8,
     rate: 300,
     burst: 30,
   },
