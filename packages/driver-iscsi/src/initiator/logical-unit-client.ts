@@ -120,6 +120,16 @@ export class LogicalUnitClient {
     return page.toString('latin1', 4).replaceAll('\0', ' ').trim();
   }
 
+  /** Takes the unit attentions that wait for this nexus, and looks whether the medium can be used. */
+  async clearAttentions(): Promise<void> {
+    try {
+      await this.mustRun('TEST UNIT READY', Buffer.alloc(16));
+    } catch (error) {
+      // A reservation of another host is told to the commands that it concerns.
+      if (ScoriaError.from(error).code !== 'device-not-permitted') throw error;
+    }
+  }
+
   /** A page of vital product data with its header, or `null` when the logical unit has no such page (SPC-4, 7.8). */
   async vitalProductPage(code: number): Promise<Buffer | null> {
     try {

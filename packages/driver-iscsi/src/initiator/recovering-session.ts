@@ -220,7 +220,13 @@ export class RecoveringSession {
         name,
         patience: times.loginDeadline,
       });
-      const serial = await withDeadline(clock, times.loginDeadline, `The look at ${name}`, () => probe.serialNumber(), signal);
+      // The attention that each new session brings is not for the commands that are repeated.
+      const look = async (): Promise<string> => {
+        const found = await probe.serialNumber();
+        await probe.clearAttentions();
+        return found;
+      };
+      const serial = await withDeadline(clock, times.loginDeadline, `The look at ${name}`, look, signal);
       if (this.#serial !== null && serial !== this.#serial) {
         throw new OtherUnit('device-gone', `${name} is not there: the target has serial number ${JSON.stringify(serial)}`);
       }
