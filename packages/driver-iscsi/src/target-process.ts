@@ -64,7 +64,9 @@ async function main(): Promise<void> {
     onShutdown: (reason) => void end(reason),
   });
   await server.start();
-  await writeProcessIdentity(socketPath);
+  await writeProcessIdentity(socketPath).catch((error: unknown) => {
+    log.warn({ error: ScoriaError.from(error).message }, 'if this process ever stands still, the next one cannot end it');
+  });
   for (const signal of ['SIGTERM', 'SIGINT'] as const) {
     process.on(signal, () => void service.stop().then(() => end(signal)));
   }
