@@ -77,6 +77,16 @@ test('all accesses of a volume share one backstore, which the last one frees', a
   expect(tree.value('vpd_unit_serial')).toBeUndefined();
 });
 
+test('an access that is asked for with other rights is made anew', async () => {
+  const { tree, transport } = await started();
+  const request = await requestOf();
+  await transport.export(request, call);
+  await transport.export({ ...request, readOnly: true }, call);
+  expect(await transport.list(call)).toMatchObject([{ accessId: request.accessId, readOnly: true }]);
+  expect(tree.value('tpgt_1/attrib/demo_mode_write_protect')).toBe('1');
+  expect(tree.links.size).toBe(1);
+});
+
 test('a volume is not exported through two devices', async () => {
   const { tree, transport } = await started();
   const first = await requestOf();

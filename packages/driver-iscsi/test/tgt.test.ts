@@ -1,0 +1,337 @@
+import { mkdtemp, readdir, readFile, rm, stat, writeFile } from 'node:fs/promises';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { fileVolumes, RecordingLog, transportConformance, type TestVolumes } from '@scoria/conformance';
+import { noExec, ScoriaError, systemClock, systemRandom, type Exec, type ExportRequest, type PluginCall } from '@scoria/core';
+import { afterEach, beforeEach, describe, expect, test } from 'vitest';
+import { tgtConfiguration } from '../src/tgt/configuration.ts';
+import { DeviceLimits } from '../src/tgt/device-limits.ts';
+import { parseCounters, parsePortals, parseTargets } from '../src/tgt/target-report.ts';
+import { TgtTransport } from '../src/tgt/tgt-transport.ts';
+import { FakeTgtd } from './fake-tgtd.ts';
+
+const call: PluginCall = { signal: new AbortController().signal, fence: 1, progress: () => {} };
+
+let volumes: TestVolumes;
+let directory: string;
+beforeEach(async () => {
+  volumes = await fileVolumes();
+  directory = await mkdtemp(join(tmpdir(), 'tgt-'));
+});
+afterEach(async () => {
+  await volumes.remove();
+  await rm(directory, { recursive: true, force: true });
+});
+
+async function requestOf(more: Partial<ExportRequest> = {}): Promise<ExportRequest> {
+  return {
+    accessId: systemRandom.uuid(),
+    volumeId: systemRandom.uuid(),
+    device: more.device ?? (await volumes.create(1024 * 1024)),
+    readOnly: false,
+    secret: 'a-secret-of-16-b',
+    ...more,
+  };
+}
+
+const transportOn = (exec: Exec, config: unknown = {}): TgtTransport =>
+  new TgtTransport({ config: tgtConfiguration.parse(config), clock: systemClock, log: new RecordingLog(), exec });
+
+async function started(config: unknown = {}) {
+  const tgtd = new FakeTgtd();
+  const transport = transportOn(tgtd, config);
+  await transport.start(call);
+  return { tgtd, transport };
+}
+
+describe('what tgtadm prints', () => {
+  const report = `Target 1301137771: iqn.2026-11.org.scoria:9db24c46-6627-4476-82b6-00c4fde84b63
+    System information:
+        Driver: iscsi
+        State: ready
+    I_T nexus information:
+        I_T nexus: 3
+            Initiator: iqn.1993-08.org.debian:01:abc alias: none
+            Connection: 0
+                IP Address: 127.0.0.1
+    LUN information:
+        LUN: 0
+            Type: controller
+            SCSI ID: IET     7fffffd00000
+            SCSI SN: beaf21474836000
+            Size: 0 MB, Block size: 1
+            Online: Yes
+            Readonly: No
+            Backing store type: null
+            Backing store path: None
+            Backing store flags: 
+        LUN: 1
+            Type: disk
+            SCSI SN: 873d1a99-1853-48b9-a269-d2bb375ec836
+            Size: 67 MB, Block size: 4096
+            Readonly: Yes
+            Something new: 5
+            Backing store path: /dev/vg/one
+            Backing store flags: direct
+    Account information:
+        9db24c46-6627-4476-82b6-00c4fde84b63
+    ACL information:
+        ALL
+        iqn.1993-08.org.debian:01:abc
+Target 2: iqn.2003-01.org.example:foreign
+    System information:
+        Driver: iscsi
+        State: offline
+    I_T nexus information:
+    LUN information:
+    Account information:
+    ACL information:
+`;
+
+  test('of targets is read', () => {
+    const [own, foreign, ...more] = parseTargets(report);
+    expect(own).toEqual({
+      tid: 1_301_137_771,
+      name: 'iqn.2026-11.org.scoria:9db24c46-6627-4476-82b6-00c4fde84b63',
+      state: 'ready',
+      sessions: [{ sid: 3, initiator: 'iqn.1993-08.org.debian:01:abc', connections: [0] }],
+      units: [
+        { lun: 0, serial: 'beaf21474836000', path: 'None', blockSize: 1, readOnly: false, direct: false },
+        {
+          lun: 1,
+          serial: '873d1a99-1853-48b9-a269-d2bb375ec836',
+          path: '/dev/vg/one',
+          blockSize: 4096,
+          readOnly: true,
+          direct: true,
+        },
+      ],
+      accounts: ['9db24c46-6627-4476-82b6-00c4fde84b63'],
+      admitted: ['ALL', 'iqn.1993-08.org.debian:01:abc'],
+    });
+    expect(foreign).toMatchObject({ tid: 2, state: 'offline', units: [], accounts: [], admitted: [] });
+    expect(more).toEqual([]);
+    expect(parseTargets('')).toEqual([]);
+  });
+
+  test.each([
+    ['no state', 'Target 1: iqn.x\n    System information:\n        Driver: iscsi\n'],
+    ['no number', report.replace('Target 2:', 'Target two:')],
+    ['a unit without its serial number', report.replaceAll(/ +SCSI SN:.*\n/g, '')],
+  ])('of targets is refused with %s', (_, text) => {
+    expect(() => parseTargets(text)).toThrow(expect.objectContaining({ code: 'transport-failed' }));
+  });
+
+  test('of portals is read', () => {
+    expect(parsePortals('Portal: [::1]:3260,1\nPortal: 127.0.0.1:3260,1\n')).toEqual(['[::1]:3260', '127.0.0.1:3260']);
+    expect(() => parsePortals('Portal: what\n')).toThrow(expect.objectContaining({ code: 'transport-failed' }));
+  });
+
+  test('of counters is read', () => {
+    const text = `tgt lun sid rd_subm(bytes,cmds) rd_done(bytes,cmds) wr_subm(bytes,cmds) wr_done(bytes,cmds) errs
+  7   1   2      1048576      4      1048000      3         8192      2         4096      1    0
+`;
+    expect(parseCounters(text)).toEqual([{ tid: 7, lun: 1, readBytes: 1_048_000, reads: 3, writtenBytes: 4096, writes: 1 }]);
+    expect(() => parseCounters('7 1 2 3\n')).toThrow(expect.objectContaining({ code: 'transport-failed' }));
+  });
+});
+
+transportConformance({
+  describe,
+  test,
+  create: async () => {
+    const [tgtd, log] = [new FakeTgtd(), new RecordingLog()];
+    const make = () => new TgtTransport({ config: tgtConfiguration.parse({}), clock: systemClock, log, exec: tgtd });
+    return { transport: make(), restart: async () => make(), volumes: await fileVolumes(), log, cleanup: async () => {} };
+  },
+});
+
+describe('an export', () => {
+  test('is a target with a unit, an account and a rule, the rule last', async () => {
+    const { tgtd, transport } = await started();
+    const request = await requestOf({ readOnly: true });
+    await transport.export(request, call);
+    const [target] = tgtd.targets.values();
+    expect(target).toMatchObject({
+      name: `iqn.2026-11.org.scoria:${request.accessId}`,
+      accounts: new Set([request.accessId]),
+      admitted: new Set(['ALL']),
+    });
+    expect(target?.units).toEqual([
+      { lun: 1, path: request.device.path, blockSize: '512', direct: false, serial: request.volumeId, readOnly: true },
+    ]);
+    expect(tgtd.commands.at(-1)?.args).toContain('--initiator-address');
+    expect(transport.connectionInfo(request).data).toMatchObject({ target_lun: 1 });
+  });
+
+  test('tells whoever runs programs which word is a secret', async () => {
+    const { tgtd, transport } = await started();
+    const request = await requestOf();
+    await transport.export(request, call);
+    for (const { args, secrets = [] } of tgtd.commands) {
+      if (args.includes(request.secret)) expect(secrets).toContain(request.secret);
+    }
+    expect(tgtd.accounts.get(request.accessId)).toBe(request.secret);
+  });
+
+  test('that is bound to an initiator admits no address', async () => {
+    const { tgtd, transport } = await started({ bindInitiator: true });
+    await transport.export(await requestOf({ initiator: 'iqn.1993-08.org.debian:01:abc' }), call);
+    expect([...tgtd.targets.values()][0]?.admitted).toEqual(new Set(['iqn.1993-08.org.debian:01:abc']));
+  });
+
+  test.each([
+    ['an initiator that is none', { initiator: 'host,ALL' }],
+    ['a secret with a comma', { secret: 'a-secret,user=other' }],
+    ['a path with a comma', { device: { kind: 'path', path: '/tmp/a,bstype=null', blockSize: 512 as const } }],
+  ])('with %s is refused before tgtd hears of it', async (_, more) => {
+    const { tgtd, transport } = await started({ bindInitiator: true });
+    const before = tgtd.commands.length;
+    await expect(transport.export(await requestOf(more), call)).rejects.toBeInstanceOf(ScoriaError);
+    expect(tgtd.commands).toHaveLength(before);
+  });
+
+  test('finds another id where a foreign target has its own', async () => {
+    const { tgtd, transport } = await started();
+    const request = await requestOf();
+    await transport.export(request, call);
+    const [target] = tgtd.targets.values();
+    await transport.unexport(request.accessId, call);
+    if (target === undefined) throw new Error('there was no target');
+    tgtd.targets.set(target.tid, { ...target, name: 'iqn.2003-01.org.example:foreign' });
+    await transport.export(request, call);
+    expect(await transport.list(call)).toHaveLength(1);
+    await transport.stop();
+    expect([...tgtd.targets.values()].map(({ name }) => name)).toEqual(['iqn.2003-01.org.example:foreign']);
+  });
+});
+
+test('an access ends when tgtd has closed its sessions and its device', async () => {
+  const { tgtd, transport } = await started();
+  const request = await requestOf();
+  await transport.export(request, call);
+  tgtd.logIn(request.accessId, 'iqn.1993-08.org.debian:01:abc');
+  expect((await transport.list(call))[0]?.sessions).toEqual(['iqn.1993-08.org.debian:01:abc']);
+  tgtd.busy = 3;
+  await transport.unexport(request.accessId, call);
+  expect([tgtd.targets.size, tgtd.accounts.size]).toEqual([0, 0]);
+  expect(tgtd.commands.some(({ args }) => args.includes('--force'))).toBe(false);
+  const verbs = tgtd.commands.map(({ args }) => `${args[3]} ${args[5]}`);
+  expect(verbs.lastIndexOf('target unbind')).toBeLessThan(verbs.lastIndexOf('conn delete'));
+  expect(verbs.lastIndexOf('conn delete')).toBeLessThan(verbs.lastIndexOf('logicalunit delete'));
+  expect(verbs.lastIndexOf('logicalunit delete')).toBeLessThan(verbs.lastIndexOf('target delete'));
+});
+
+test('a device that has grown is opened again, and initiators may come back', async () => {
+  const { tgtd, transport } = await started();
+  const request = await requestOf();
+  await transport.export(request, call);
+  tgtd.logIn(request.accessId, 'iqn.1993-08.org.debian:01:abc');
+  await transport.resize(request.volumeId, call);
+  const states = tgtd.commands.flatMap(({ args }) => (args.includes('--value') ? [args.at(-1)] : []));
+  expect(states).toEqual(['offline', 'ready']);
+  expect([...tgtd.targets.values()][0]?.units[0]?.serial).toBe(request.volumeId);
+});
+
+test('portals that tgtd lacks are added, and taken away again', async () => {
+  const { tgtd, transport } = await started({ listen: ['127.0.0.1:3260', '[::1]:3260'] });
+  expect(tgtd.portals).toEqual(['127.0.0.1:3260', '[::1]:3260']);
+  await transport.stop();
+  expect(tgtd.portals).toEqual(['127.0.0.1:3260']);
+  tgtd.portals[0] = '0.0.0.0:3260';
+  const other = transportOn(tgtd);
+  await other.start(call);
+  expect(tgtd.portals).toEqual(['0.0.0.0:3260']);
+});
+
+test('a tgtd that does not run is told', async () => {
+  const exec: Exec = {
+    ...noExec,
+    run: async () => {
+      throw new ScoriaError('backend-failed', 'tgtadm ended with exit status 107');
+    },
+  };
+  await expect(transportOn(exec).start(call)).rejects.toMatchObject({
+    code: 'transport-failed',
+    remedy: expect.stringContaining('tgtd'),
+  });
+});
+
+describe('a process that is killed', () => {
+  const nothing = async (): Promise<void> => {};
+  const publish = (transport: TgtTransport, request: ExportRequest): Promise<void> => transport.export(request, call);
+  const end = (transport: TgtTransport, { accessId }: ExportRequest): Promise<void> => transport.unexport(accessId, call);
+  const resize = (transport: TgtTransport, { volumeId }: ExportRequest): Promise<void> => transport.resize(volumeId, call);
+
+  test.each([
+    ['an export', nothing, publish],
+    ['an unexport', publish, end],
+    ['a resize', publish, resize],
+  ])('at any command of %s leaves what the next finishes and removes', async (_, prepare, verb) => {
+    for (let step = 1, killed = true; killed; step++) {
+      const { tgtd, transport } = await started();
+      const request = await requestOf();
+      await prepare(transport, request);
+      tgtd.dieAt = tgtd.commands.length + step;
+      killed = await verb(transport, request).then(
+        () => false,
+        () => true,
+      );
+      tgtd.dieAt = Infinity;
+      const next = transportOn(tgtd);
+      await next.start(call);
+      await next.export(request, call);
+      expect(await next.list(call)).toMatchObject([{ accessId: request.accessId, volumeId: request.volumeId }]);
+      expect([...tgtd.targets.values()][0]).toMatchObject({ state: 'ready', admitted: new Set(['ALL']) });
+      await next.unexport(request.accessId, call);
+      expect([tgtd.targets.size, tgtd.accounts.size]).toEqual([0, 0]);
+      expect(step).toBeLessThan(100);
+    }
+  });
+});
+
+describe('limits', () => {
+  const rate = (perSecond: number) => ({ perSecond, burst: perSecond });
+
+  test('are not there without the control group of tgtd', async () => {
+    expect(transportOn(noExec).limit).toBeUndefined();
+    expect(transportOn(noExec, { cgroup: directory }).limit).toBeDefined();
+  });
+
+  test.each([
+    ['a file', { readOperations: rate(100) }],
+    ['a total', { totalBytes: rate(1_000) }],
+    ['a size of operations', { operationSize: 4096 }],
+  ])('of %s are refused, and the volume is not published', async (_, limits) => {
+    await writeFile(join(directory, 'io.max'), '');
+    const { tgtd, transport } = await started({ cgroup: directory });
+    await expect(transport.export(await requestOf({ limits }), call)).rejects.toMatchObject({ code: 'not-supported' });
+    expect([tgtd.targets.size, tgtd.accounts.size]).toEqual([0, 0]);
+    expect(await readFile(join(directory, 'io.max'), 'ascii')).toBe('');
+  });
+
+  test('of a control group that is not there are an error', async () => {
+    const limits = new DeviceLimits(join(directory, 'missing'));
+    const device = await blockDevice();
+    if (device === null) return;
+    await expect(limits.set('volume', { path: device }, null)).rejects.toMatchObject({ code: 'transport-failed' });
+  });
+
+  test('are written with the number of the device', async (context) => {
+    const device = await blockDevice();
+    if (device === null) return context.skip('this machine has no block device');
+    await writeFile(join(directory, 'io.max'), '');
+    const limits = new DeviceLimits(directory);
+    await limits.set('volume', { path: device }, { readOperations: rate(100), writeBytes: rate(1_048_576) });
+    expect(await readFile(join(directory, 'io.max'), 'ascii')).toMatch(/^\d+:\d+ rbps=max wbps=1048576 riops=100 wiops=max\n$/);
+  });
+
+  /** Some block device of this machine; nothing is read from it. */
+  async function blockDevice(): Promise<string | null> {
+    for (const name of await readdir('/dev')) {
+      const found = await stat(join('/dev', name)).catch(() => null);
+      if (found?.isBlockDevice()) return join('/dev', name);
+    }
+    return null;
+  }
+});
