@@ -1,7 +1,8 @@
 import { afterEach, beforeEach, describe, expect, test } from 'vitest';
 import { ManualClock } from './manual-clock.ts';
+import { MemoryDevice } from './memory-device.ts';
 import { reserved, ScsiFixture } from './scsi-fixture.ts';
-import { accessId, eventually, iqn, TargetFixture, volumeId } from './target-fixture.ts';
+import { accessId, eventually, gate, iqn, mebibyte, TargetFixture, volumeId } from './target-fixture.ts';
 import { cdbs } from './test-initiator.ts';
 
 const one = { totalOperations: { perSecond: 1, burst: 1 } };
@@ -138,6 +139,30 @@ describe('limits of an export', () => {
     expect(order).toEqual(['ready', 'read']);
     await target.service.limit({ volumeId: secondAccess, limits: one });
     expect(target.opened).toBe(1);
+  });
+
+  test('let commands wait without memory that other volumes need', async () => {
+    target.devices.set('/other', new MemoryDevice(8 * mebibyte));
+    await target.export({ limits: one });
+    await target.export({ accessId: secondAccess, volumeId: secondAccess, device: target.locator('/other') });
+    // More than all sessions together may have under way.
+    for (let index = 0; index < 5; index++) {
+      const session = await target.session({ isid: `00002300000${index}` });
+      for (let count = 0; count < 8; count++)
+        void session.command(cdbs.read10(0, 8192), { expect: 4 * mebibyte }).catch(() => {});
+      await session.command(cdbs.testUnitReady);
+    }
+    const other = await target.session({ user: secondAccess, target: iqn(secondAccess) });
+    const { opened, open } = gate();
+    let reading = 0;
+    target.devices.get('/other')!.delays.read = () => {
+      reading++;
+      return opened;
+    };
+    const reads = [1, 2, 3].map(() => other.command(cdbs.read10(0, 8192), { expect: 4 * mebibyte }));
+    await eventually(() => reading === 3, 'reads side by side');
+    open();
+    for (const { status } of await Promise.all(reads)) expect(status).toBe(0);
   });
 
   test('do not hold up the end of an access or of a session, and what waited is never written', async () => {
