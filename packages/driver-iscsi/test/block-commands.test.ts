@@ -228,6 +228,12 @@ describe('sense data', () => {
     expect(formatSense({ ...sense, information: 2 }).toString('hex', 0, 8)).toBe('f00003000000020a');
     expect(formatDescriptorSense(senseOf.noSense).toString('hex')).toBe('7200000000000000');
   });
+
+  test('point to the byte of the CDB that is wrong, in both formats', async () => {
+    const { sense } = await fixture.run(a, [0xa3, 0x0c, 4, 0x28, 0, 0, 0, 0, 16, 0, 0, 0]);
+    expect(formatSense(sense!).toString('hex')).toBe('700005000000000a00000000240000c00002');
+    expect(formatDescriptorSense(sense!).toString('hex')).toBe('720524000000000802060000c0000200');
+  });
 });
 
 describe('UNMAP', () => {

@@ -120,7 +120,7 @@ export class LogicalUnit {
       return command.check(nexus.unitAttentions.shift()!);
     }
     if (definition === undefined) {
-      return command.check(this.commands.hasActions(cdb[0]!) ? senseOf.invalidFieldInCdb : senseOf.invalidOpcode);
+      return command.check(this.commands.hasActions(cdb[0]!) ? senseOf.invalidFieldAt(1) : senseOf.invalidOpcode);
     }
     if (this.reservations.held && this.#conflicts(nexus, definition, cdb)) return command.end(scsiStatus.reservationConflict);
     // NACA is not supported; the CONTROL byte is the last of the CDB.

@@ -7,6 +7,8 @@ export interface Sense {
   readonly ascq: number;
   /** Value of the INFORMATION field, where it means something. */
   readonly information?: number;
+  /** Byte of the CDB that is wrong, where it is told. */
+  readonly fieldPointer?: number;
 }
 
 const condition = (key: number, asc: number, ascq: number): Sense => ({ key, asc, ascq });
@@ -21,6 +23,8 @@ export const senseOf = {
   invalidOpcode: condition(0x5, 0x20, 0x00),
   lbaOutOfRange: condition(0x5, 0x21, 0x00),
   invalidFieldInCdb: condition(0x5, 0x24, 0x00),
+  /** The same, with the byte of the CDB that is wrong. */
+  invalidFieldAt: (byte: number): Sense => ({ key: 0x5, asc: 0x24, ascq: 0x00, fieldPointer: byte }),
   logicalUnitNotSupported: condition(0x5, 0x25, 0x00),
   invalidFieldInParameterList: condition(0x5, 0x26, 0x00),
   invalidRelease: condition(0x5, 0x26, 0x04),
@@ -44,7 +48,7 @@ export const senseOf = {
 } as const;
 
 /** Fixed format sense data, 18 bytes (SPC-4, 4.5.3). Information of more than 32 bits does not fit in, and is left out. */
-export function formatSense({ key, asc, ascq, information }: Sense): Buffer {
+export function formatSense({ key, asc, ascq, information, fieldPointer }: Sense): Buffer {
   const data = Buffer.alloc(18);
   const informs = information !== undefined && information <= 0xffffffff;
   data[0] = informs ? 0xf0 : 0x70;
@@ -53,20 +57,28 @@ export function formatSense({ key, asc, ascq, information }: Sense): Buffer {
   data[7] = 10;
   data[12] = asc;
   data[13] = ascq;
+  if (fieldPointer !== undefined) formatFieldPointer(fieldPointer).copy(data, 15);
   return data;
 }
 
-/** Descriptor format sense data: 8 bytes, and 12 of an information descriptor where there is information (SPC-4, 4.5.2). */
-export function formatDescriptorSense({ key, asc, ascq, information }: Sense): Buffer {
-  const data = Buffer.alloc(information === undefined ? 8 : 20);
-  Buffer.of(0x72, key, asc, ascq).copy(data);
-  data[7] = data.length - 8;
+/** Sense key specific data of ILLEGAL REQUEST: SKSV, C/D and the field pointer (SPC-4, 4.5.2.4.2). */
+const formatFieldPointer = (byte: number): Buffer => Buffer.of(0xc0, byte >> 8, byte & 0xff);
+
+/** Descriptor format sense data, 8 bytes and a descriptor for what else is told (SPC-4, 4.5.2). */
+export function formatDescriptorSense({ key, asc, ascq, information, fieldPointer }: Sense): Buffer {
+  const descriptors: Buffer[] = [];
   if (information !== undefined) {
-    data[9] = 10;
-    data[10] = 0x80;
-    data.writeBigUInt64BE(BigInt(information), 12);
+    const descriptor = Buffer.alloc(12);
+    descriptor[1] = 10;
+    descriptor[2] = 0x80;
+    descriptor.writeBigUInt64BE(BigInt(information), 4);
+    descriptors.push(descriptor);
   }
-  return data;
+  if (fieldPointer !== undefined) {
+    descriptors.push(Buffer.concat([Buffer.of(0x02, 6, 0, 0), formatFieldPointer(fieldPointer), Buffer.alloc(1)]));
+  }
+  const described = Buffer.concat(descriptors);
+  return Buffer.concat([Buffer.of(0x72, key, asc, ascq, 0, 0, 0, described.length), described]);
 }
 
 /** The sense that an error of a block device becomes. */

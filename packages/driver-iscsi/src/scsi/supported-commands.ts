@@ -9,6 +9,7 @@ const answer = (command: ScsiCommand, data: Buffer, room: number): void =>
 
 /** REPORTING OPTIONS (SPC-4, table 271). */
 const reporting = { all: 0, opcode: 1, action: 2, either: 3 } as const;
+const optionsByte = 2;
 /** A command timeouts descriptor without any figure: there is no nominal time (SPC-4, 6.35.4). */
 const timeoutsDescriptor = Buffer.alloc(12);
 timeoutsDescriptor.writeUInt16BE(10, 0);
@@ -19,14 +20,14 @@ function reportSupportedOpcodes(unit: LogicalUnit, command: ScsiCommand): void {
   const withTimeouts = (cdb[2]! & 0x80) !== 0;
   const options = cdb[2]! & 7;
   const room = cdb.readUInt32BE(6);
-  if (options > reporting.either) return command.check(senseOf.invalidFieldInCdb);
+  if (options > reporting.either) return command.check(senseOf.invalidFieldAt(optionsByte));
   if (options === reporting.all) return answer(command, allCommands(unit, withTimeouts), room);
   const opcode = cdb[3]!;
   const action = cdb.readUInt16BE(4);
   const hasActions = unit.commands.hasActions(opcode);
   const known = hasActions || unit.commands.find(opcode, 0) !== undefined;
-  if (options === reporting.opcode && hasActions) return command.check(senseOf.invalidFieldInCdb);
-  if (options === reporting.action && known && !hasActions) return command.check(senseOf.invalidFieldInCdb);
+  if (options === reporting.opcode && hasActions) return command.check(senseOf.invalidFieldAt(optionsByte));
+  if (options === reporting.action && known && !hasActions) return command.check(senseOf.invalidFieldAt(optionsByte));
   // Where an opcode has no service actions, a service action names nothing.
   const found = options === reporting.either && !hasActions && action !== 0 ? undefined : unit.commands.find(opcode, action);
   if (found === undefined) return answer(command, Buffer.of(0, 1, 0, 0), room);
