@@ -11,7 +11,7 @@ import { TargetFixture } from './target-fixture.ts';
 const numRuns = z.coerce.number().int().positive().default(25).parse(process.env['SCORIA_FUZZ_RUNS']);
 
 /** Times after which an initiator must have given up, ms. */
-const times = { loginDeadline: 200, patience: 250, pingInterval: 50, commandDeadline: 150, answerDeadline: 100 };
+const times = { loginDeadline: 400, patience: 250, pingInterval: 50, commandDeadline: 150, answerDeadline: 100 };
 
 let target: TargetFixture;
 const servers: HostileTarget[] = [];
