@@ -65,6 +65,9 @@ export class ScsiTask implements ScsiCommand, Task {
   readonly #outstanding: OutstandingR2T[] = [];
   /** Whole pooled buffer of a read, with room for a header in front. */
   #pooled: Buffer | null = null;
+  /** Whole pooled buffer of what is written. Used again only after an execution: before, data may still come into it. */
+  #pooledOut: Buffer | null = null;
+  #executed = false;
 
   /** Takes a SCSI Command PDU with its immediate data. Throws {@link ProtocolError}. */
   constructor(session: Session, unit: LogicalUnit, bhs: Buffer, immediate: Buffer) {
@@ -214,9 +217,11 @@ export class ScsiTask implements ScsiCommand, Task {
   #storage(): Buffer {
     // What the initiator does not send is never read, so the content of the buffer does not matter.
     if (this.#buffer.length < this.#needed) {
-      const whole = Buffer.allocUnsafeSlow(this.#needed);
+      const whole = this.#session.pool.take(this.#needed);
       this.#buffer.copy(whole);
-      this.#buffer = whole;
+      if (this.#pooledOut !== null) this.#session.pool.give(this.#pooledOut);
+      this.#pooledOut = whole;
+      this.#buffer = whole.subarray(0, this.#needed);
     }
     return this.#buffer;
   }
@@ -229,6 +234,7 @@ export class ScsiTask implements ScsiCommand, Task {
     const useful = Math.min(data.length, this.#needed - this.#received);
     if (useful <= 0) return;
     if (!viaDataOut && useful === this.#needed) {
+      this.#pooledOut = this.#session.adopt(data);
       this.#buffer = data.length === useful ? data : data.subarray(0, useful);
       this.#received = useful;
     } else {
@@ -252,6 +258,7 @@ export class ScsiTask implements ScsiCommand, Task {
     }
     if (this.#received === this.#needed) {
       this.#state = 'executing';
+      this.#executed = true;
       this.#unit.execute(this);
       return;
     }
@@ -282,6 +289,8 @@ export class ScsiTask implements ScsiCommand, Task {
 
   #settle(bufferInUse: boolean): void {
     if (!bufferInUse) this.sent();
+    if (this.#executed && this.#pooledOut !== null) this.#session.pool.give(this.#pooledOut);
+    this.#pooledOut = null;
     this.#session.taskEnded(this, bufferInUse);
     this.#unit.taskSet.remove(this);
   }

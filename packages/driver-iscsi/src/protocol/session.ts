@@ -73,6 +73,8 @@ export class Session {
   readonly #connection: Connection;
   readonly #options: SessionOptions;
   readonly #tasks = new Map<number, ScsiTask>();
+  /** Buffers of the pool that immediate data were put into; weak, since a command may be dropped before it is one. */
+  readonly #placed = new WeakSet<ArrayBufferLike>();
   readonly #backlog: ScsiTask[] = [];
   readonly #window = new CommandWindow((bhs, data) => this.#handle(bhs, data));
   /** `null` where neither is agreed on, so that nothing is paid for them. */
@@ -126,8 +128,17 @@ export class Session {
 
   /** Where the data segment of a PDU should go; see `PduReceiver`. */
   place(bhs: Buffer, length: number): Buffer | null {
-    if (opcodeOf(bhs) !== requestOpcode.dataOut) return null;
-    return this.#tasks.get(taskTagOf(bhs))?.place(bhs.readUInt32BE(40), length) ?? null;
+    const opcode = opcodeOf(bhs);
+    if (opcode === requestOpcode.dataOut) return this.#tasks.get(taskTagOf(bhs))?.place(bhs.readUInt32BE(40), length) ?? null;
+    if (opcode !== requestOpcode.scsiCommand) return null;
+    const whole = this.pool.take(length);
+    this.#placed.add(whole.buffer);
+    return whole.subarray(0, length);
+  }
+
+  /** The whole buffer of the pool behind immediate data, if they were placed into one. The caller gives it back. */
+  adopt(data: Buffer): Buffer | null {
+    return this.#placed.delete(data.buffer) ? Buffer.from(data.buffer) : null;
   }
 
   /** Takes a PDU. Throws {@link ProtocolError}; the connection then has to end. */
