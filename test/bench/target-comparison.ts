@@ -9,6 +9,7 @@ import { startBareServer, startTgt, type ServedTarget, type TargetRequest } from
 import { range, short, type Section } from './report.ts';
 import { freePort, processorSeconds, proportionalSetSize } from './service-process.ts';
 import { spreadOf } from './statistics.ts';
+import { measureLatency } from './target-latency.ts';
 
 /** How much is measured. */
 export interface TargetEffort {
@@ -60,6 +61,7 @@ export async function measureTargets(directory: string, effort: TargetEffort): P
         ...{ sessions: 1, rounds: effort.rounds, options: '?header_digest=crc32c' },
       }),
       await bound(ours, bare, loads, effort.rounds),
+      await measureLatency(ours, theirs, { rounds: effort.rounds, commands: effort.requests / 4 }),
       memory(ours, theirs),
     ];
   } finally {
@@ -176,7 +178,7 @@ async function bound(ours: ServedTarget, bare: ServedTarget, loads: readonly Wor
 function memory(ours: ServedTarget, theirs: ServedTarget): Section {
   const row = (name: string, { pid }: ServedTarget) => [name, 'MiB', short(proportionalSetSize(pid) / MiB)];
   return {
-    title: '5e. Memory (PSS) of the targets after these loads',
+    title: '5f. Memory (PSS) of the targets after these loads',
     header: ['what', 'unit', 'value'],
     rows: [row('embedded', ours), row('tgt', theirs)],
     notes: [],
