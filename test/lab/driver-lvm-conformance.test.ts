@@ -2,6 +2,7 @@ import { driverConformance, startDriver, type Runner } from '@scoria/conformance
 import { systemRandom } from '@scoria/core';
 import plugin from '@scoria/driver-lvm';
 import { afterAll, beforeAll, describe, test } from 'vitest';
+import { openWithDirectWrites } from './driver-lvm-direct-writes.ts';
 import { volumeGroup, type VolumeGroup } from './fixtures/volume-group.ts';
 
 const MiB = 1024 ** 2;
@@ -31,6 +32,9 @@ describe.each(Object.entries(layouts))('%s', (name, layout) => {
     test: patientTest,
     capabilities: plugin.capabilities,
     soon: 60_000,
-    create: () => startDriver(plugin, { volumeGroups: [name], ...layout }, { sweep: true, installationId }),
+    create: async () => ({
+      ...(await startDriver(plugin, { volumeGroups: [name], ...layout }, { sweep: true, installationId })),
+      devices: { path: openWithDirectWrites },
+    }),
   });
 });

@@ -74,15 +74,14 @@ export class LvmDriver implements AnyVolumeDriver {
    */
   async check(call: PluginCall): Promise<BackendIdentity> {
     const { installationId, random } = this.#options;
-    const usable = await this.#each(call, 'cannot be used', async (group) => {
+    const usable = await this.#each([...this.#groups.values()], call, 'cannot be used', async (group) => {
       await group.refresh(call.signal);
       refusePartial(group);
       return group;
     });
     const backendId = await identify(usable, { installationId, random, known: this.#backendId, signal: call.signal });
     this.#backendId = backendId;
-    await this.#each(call, 'cannot be prepared', async (group) => {
-      if (!usable.includes(group)) return;
+    await this.#each(usable, call, 'cannot be prepared', async (group) => {
       await this.#layout.prepare(group, call);
       await this.#recover(group, call);
       await group.know(call.signal);
@@ -93,7 +92,7 @@ export class LvmDriver implements AnyVolumeDriver {
   }
 
   async pools(call: PluginCall): Promise<readonly PoolReport[]> {
-    return this.#each(call, 'gives no report', async (group) => {
+    return this.#each([...this.#groups.values()], call, 'gives no report', async (group) => {
       const report = await this.#layout.report(group, call);
       return group.facts.vg_missing_pv_count > 0 ? { ...report, free: 0 } : report;
     });
@@ -260,6 +259,8 @@ export class LvmDriver implements AnyVolumeDriver {
         const leftover = group.get(name);
         // It was finished meanwhile, or is gone.
         if (!leftover || this.#isObject(group, leftover)) return;
+        // Its deletion goes on when it is asked for again, and may take hours.
+        if (leftover.ownership && leftover.ownership.erased > 0) return;
         if (leftover.role === undefined) return void (await group.retag(leftover, [], ourTags(leftover.tags), call.signal));
         try {
           await this.#layout.recover(group, leftover, call);
@@ -331,9 +332,13 @@ export class LvmDriver implements AnyVolumeDriver {
   }
 
   /** Does something for each group; those that fail are told in the log, unless all do. */
-  async #each<T>(call: PluginCall, what: string, work: (group: VolumeGroup) => Promise<T>): Promise<T[]> {
+  async #each<T>(
+    groups: readonly VolumeGroup[],
+    call: PluginCall,
+    what: string,
+    work: (group: VolumeGroup) => Promise<T>,
+  ): Promise<T[]> {
     call.signal.throwIfAborted();
-    const groups = [...this.#groups.values()];
     const outcomes = await Promise.allSettled(groups.map((group) => work(group)));
     call.signal.throwIfAborted();
     const failures = outcomes.filter((outcome) => outcome.status === 'rejected');

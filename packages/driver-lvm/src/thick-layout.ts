@@ -231,13 +231,15 @@ export class ThickLayout implements Layout {
     if (origin?.role === 'deleted' && group.thickSnapshotsOf(origin.name).length === 0) await this.remove(group, origin, call);
   }
 
+  /** Erases all of what is about to be removed. What takes long goes on where an earlier try got. */
   async #eraseAll(group: VolumeGroup, volume: LogicalVolume, call: PluginCall): Promise<void> {
-    const { ownership } = volume;
-    let tag = ownership && ownership.erased > 0 ? [erasedTag(ownership.erased)] : [];
+    const erased = volume.ownership?.erased ?? 0;
+    // From the first mark on it is no volume any more: nobody can write again to what has been erased.
+    let tags = erased > 0 ? [readyTag, erasedTag(erased)] : [readyTag];
     const how = eraseOf(this.#options.config);
-    await this.#erase(group, volume, how, Math.min(ownership?.erased ?? 0, volume.size), call, async (done) => {
-      await group.retag(volume, [erasedTag(done)], tag, call.signal);
-      tag = [erasedTag(done)];
+    await this.#erase(group, volume, how, Math.min(erased, volume.size), call, async (done) => {
+      await group.retag(group.get(volume.name) ?? volume, [erasedTag(done)], tags, call.signal);
+      tags = [erasedTag(done)];
     });
   }
 
