@@ -205,8 +205,12 @@ export class LvmDriver implements AnyVolumeDriver {
   async unmanage(volume: BackendObject, call: PluginCall): Promise<void> {
     await this.#alone(volume, call, async () => {
       const group = this.#group(volume.pool);
-      const found = await group.find('volume', volume.placementId, call.signal);
-      if (found) await unmanageIn(group, found, call.signal);
+      await group.refresh(call.signal);
+      // Taking over may have stopped before the name was ours.
+      const found = [...group.volumes].filter(
+        (each) => group.isOurs(each, volume.placementId) && (each.role === 'volume' || each.role === undefined),
+      );
+      for (const each of found) await unmanageIn(group, each, call.signal);
     });
   }
 

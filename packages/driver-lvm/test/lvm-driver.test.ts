@@ -208,6 +208,19 @@ describe('repeats and leftovers', () => {
     });
   });
 
+  test('taking over that died half-way is undone by letting go, with the placement id alone', async () => {
+    const driver = await bench.checked(thick);
+    bench.lvm.add({ name: 'data', size: 8 * MiB });
+    const target = request(0);
+    bench.lvm.instead = (verb) => {
+      if (verb === 'lvrename') throw new Error('killed');
+      return undefined;
+    };
+    await expect(driver.manage?.(target, 'data', call)).rejects.toThrow('killed');
+    await driver.unmanage?.(target, call);
+    expect(bench.lvm.volumes.get('data')?.tags).toEqual([]);
+  });
+
   test('deleting a volume that has thick snapshots keeps its blocks until the last of them is gone', async () => {
     const driver = await bench.checked({ provisioning: 'thick', erase: 'none' });
     bench.lvm.add({ name: 'unused' });
