@@ -52,8 +52,8 @@ export class FakeLio implements ConfigTree {
   readonly links = new Map<string, string>();
   /** Addresses on which another program listens. */
   readonly taken = new Set<string>();
-  /** Attributes that the kernel refuses to set. */
-  readonly refuses = new Map<string, string>();
+  /** Attributes that the kernel refuses to set, and why. */
+  readonly refuses = new Map<RegExp, string>();
   /** Changes so far. */
   changes = 0;
   /** The process that uses the tree is killed before this change. */
@@ -105,13 +105,14 @@ export class FakeLio implements ConfigTree {
   async write(path: string, value: string): Promise<void> {
     this.#change();
     if (!this.attributes.has(path)) throw refused('ENOENT', `write ${path}`);
-    const errno = this.refuses.get(basename(path));
-    if (errno !== undefined) throw refused(errno, `write ${path}`);
+    for (const [form, errno] of this.refuses) if (form.test(path)) throw refused(errno, `write ${path}`);
     const backstore = /^(core\/[^/]+\/[^/]+)\/wwn\//.exec(path)?.[1];
     if (backstore !== undefined && [...this.links.values()].includes(backstore)) throw refused('EINVAL', `write ${path}`);
+    const isGroup = /tpgt_\d+\/enable$/.test(path);
+    if (isGroup && this.attributes.get(path) === value) throw refused('EINVAL', `write ${path}`);
     this.attributes.set(path, value);
     // Sessions end with their portal group.
-    if (/tpgt_\d+\/enable$/.test(path) && value === '0') {
+    if (isGroup && value === '0') {
       this.attributes.set(join(path, '../dynamic_sessions'), '');
       for (const name of this.attributes.keys()) {
         if (name.startsWith(join(path, '../acls/')) && name.endsWith('/info')) this.attributes.set(name, '');

@@ -66,7 +66,9 @@ export class Backstores {
         `LIO cannot open ${device.path}: it wants an absolute path of at most ${longestPath} characters without commas and blanks`,
       );
     }
-    const inUse = await this.#removeUnused(volumeId);
+    const kind = node === null ? 'fileio' : 'iblock';
+    const path = this.#path(kind, volumeId);
+    const inUse = await this.#claim(kind, volumeId);
     if (inUse !== null) {
       const opened = await this.#tree.read(join(inUse, 'udev_path'));
       if (opened === device.path) return inUse;
@@ -74,7 +76,6 @@ export class Backstores {
         remedy: 'End the accesses of this volume first.',
       });
     }
-    const path = this.#path(node === null ? 'fileio' : 'iblock', volumeId);
     try {
       await (node === null ? this.#makeFile(path, device) : this.#makeBlock(path, device, node));
       await this.#describe(path, volumeId);
@@ -143,9 +144,25 @@ export class Backstores {
     return join(this.#hostBusAdapter(kind), namePrefix + volumeId);
   }
 
+  /** Makes an empty backstore for a volume, or gives the path of the one that is in use. */
+  async #claim(kind: BackstoreKind, volumeId: string): Promise<string | null> {
+    const path = this.#path(kind, volumeId);
+    const elsewhere = await this.#removeUnused(volumeId, kind === 'iblock' ? 'fileio' : 'iblock');
+    if (elsewhere !== null) return elsewhere;
+    try {
+      if (await this.#tree.make(path)) return null;
+    } catch (error) {
+      if (!refusedWith(error, 'ENOENT')) throw error;
+      await this.#tree.make(this.#hostBusAdapter(kind));
+    }
+    const inUse = await this.#removeUnused(volumeId, kind);
+    if (inUse === null) await this.#tree.make(path);
+    return inUse;
+  }
+
   /** Path of the volume's backstore when it is in use. The kernel is the one who knows: it removes no backstore that is. */
-  async #removeUnused(volumeId: string): Promise<string | null> {
-    for (const kind of kinds) {
+  async #removeUnused(volumeId: string, ...those: readonly BackstoreKind[]): Promise<string | null> {
+    for (const kind of those.length > 0 ? those : kinds) {
       const path = this.#path(kind, volumeId);
       try {
         await this.#tree.remove(path);
@@ -177,8 +194,6 @@ export class Backstores {
   }
 
   async #make(path: string, control: string, device: string): Promise<void> {
-    await this.#tree.make(join(path, '..'));
-    await this.#tree.make(path);
     await this.#tree.write(join(path, 'control'), control);
     await this.#tree.set(join(path, 'udev_path'), device);
     try {

@@ -68,8 +68,9 @@ export class LioTransport implements Transport {
     if ((await this.#tree.list('')).length === 0) await this.#loadModules(call);
     // The kernel loads its iSCSI part when its directory is made.
     await this.#tree.make('iscsi');
+    // What tells no volume is not listed, so nobody would end it. It never had a session that could hold this up.
     await this.#forEachTarget(async (accessId) => {
-      if (!(await this.#targets.isEnabled(accessId))) await this.#end(accessId);
+      if ((await this.#targets.volumeOf(accessId)) === null) await this.#end(accessId);
     });
     this.#started = true;
   }
@@ -85,9 +86,9 @@ export class LioTransport implements Transport {
     const admitted = this.#options.config.bindInitiator ? request : { ...request, initiator: undefined };
     await this.#locks.run([accessId], async () => {
       signal.throwIfAborted();
-      if (await this.#targets.serves(admitted)) return;
       try {
         if (!(await this.#targets.begin(admitted))) {
+          if (await this.#targets.serves(admitted)) return;
           await this.#endInTurn(accessId);
           await this.#targets.begin(admitted);
         }

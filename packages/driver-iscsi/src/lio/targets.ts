@@ -45,19 +45,18 @@ export class Targets {
 
   /** The volume whose backstore a target may use; `null` for a target that never had one, and where there is none. */
   async volumeOf(accessId: string): Promise<string | null> {
-    const alias = await this.#tree.read(join(this.#group(accessId), 'param/TargetAlias'));
+    const group = this.#group(accessId);
+    // The kernel keeps the attributes of a target locked while it ends its sessions, and links readable.
+    const linked = await this.#backstoreOf(group);
+    if (linked !== null) return linked.volumeId;
+    const alias = await this.#tree.read(join(group, 'param/TargetAlias'));
     return alias === null ? null : uuidOf(alias);
-  }
-
-  /** Whether initiators can log in. */
-  async isEnabled(accessId: string): Promise<boolean> {
-    return (await this.#tree.read(join(this.#group(accessId), 'enable'))) === '1';
   }
 
   /** Whether the target is there and serves exactly this. */
   async serves(request: ExportRequest): Promise<boolean> {
     const group = this.#group(request.accessId);
-    if (!(await this.isEnabled(request.accessId))) return false;
+    if ((await this.#tree.read(join(group, 'enable'))) !== '1') return false;
     const [linked, initiators] = await Promise.all([this.#backstoreOf(group), this.#tree.list(join(group, 'acls'))]);
     const { initiator } = request;
     return (
@@ -110,7 +109,12 @@ export class Targets {
    */
   async fence(accessId: string): Promise<void> {
     const group = this.#group(accessId);
-    if (await this.isEnabled(accessId)) await this.#tree.write(join(group, 'enable'), '0');
+    try {
+      await this.#tree.write(join(group, 'enable'), '0');
+    } catch (error) {
+      // It is not enabled, or there is nothing of it.
+      if (!refusedWith(error, 'EINVAL', 'ENOENT')) throw error;
+    }
     for (const portal of await this.#tree.list(join(group, 'np'))) await this.#tree.remove(join(group, 'np', portal));
     for (const name of await this.#tree.list(join(group, 'acls'))) {
       const admitted = join(group, 'acls', name);
@@ -118,7 +122,7 @@ export class Targets {
       await this.#tree.remove(join(admitted, 'lun_0'));
       await this.#tree.remove(admitted);
     }
-    for (const link of Object.values(backstoreLinks)) await this.#tree.unlink(join(group, unit, link));
+    for (const link of Object.values(backstoreLinks)) if (await this.#tree.unlink(join(group, unit, link))) break;
     await this.#tree.remove(join(group, unit));
     const sessions = await this.#tree.read(join(group, 'dynamic_sessions'));
     if (sessions) {
@@ -138,7 +142,6 @@ export class Targets {
   /** One access, or `null` where there is no target that tells its volume. */
   async status(accessId: string): Promise<ExportStatus | null> {
     const group = this.#group(accessId);
-    // The kernel keeps the attributes of a target locked while it ends its sessions, and links readable.
     const linked = await this.#backstoreOf(group);
     const volumeId = linked?.volumeId ?? (await this.volumeOf(accessId));
     if (volumeId === null) return null;
