@@ -81,7 +81,8 @@ export class TgtTransport implements Transport {
       await this.#tgtadm.addPortal(portal);
       this.#added.push(portal);
     }
-    for (const { accessId, isWhole } of await this.#targets.all(signal)) if (!isWhole) await this.#end(accessId, signal);
+    // What tells no volume is not listed, so nobody would end it. It has no device that could hold this up.
+    for (const { accessId, unit } of await this.#targets.all(signal)) if (unit === null) await this.#end(accessId, signal);
     this.#started = true;
   }
 
