@@ -71,10 +71,12 @@ export class ScsiDisks {
     if (host !== undefined) await writeFile(join(this.#sysfs, 'class/scsi_host', host, 'scan'), `0 0 ${lun}`).catch(() => {});
   }
 
-  /** Unit serial number (SPC-4, 7.8.15): the page is a header of four bytes and the number. */
+  /** Unit serial number without padding (SPC-4, 7.8.15): the page is a header of four bytes and the number. */
   async serial(disk: ScsiDisk): Promise<string> {
     const page = await readFile(join(disk.directory, 'device/vpd_pg80'));
-    return page.toString('latin1', 4, 4 + page.readUInt16BE(2)).trim();
+    // LIO counts the zero byte that ends its string.
+    const text = page.toString('latin1', 4, 4 + page.readUInt16BE(2));
+    return text.replaceAll('\0', ' ').trim();
   }
 
   /** Has the kernel ask for the size again. */
