@@ -23,6 +23,8 @@ export type ArrayKind = (typeof arrayKinds)[number];
 export interface ConfiguredArray {
   readonly plugin: Plugin<'driver'>;
   readonly config?: unknown;
+  /** Names of what of ours lies on the storage and is none of these placements, as leftovers do. Default: nothing can. */
+  strays?(placementIds: ReadonlySet<string>): Promise<readonly string[]>;
 }
 
 /** Storage of one kind. `directory` is for `file` alone. */

@@ -186,14 +186,19 @@ export class CrashHarness {
       throw new Error(`${this.#scenario.operation} did not survive a crash: ${begun[0]?.error?.message ?? ''}`);
     }
     await prepared.expect(outcome);
-    let faults = await faultsAtRest(site.rested());
+    let faults = await this.#faults();
     if (faults.length > 0 && patience === 'reconciled') {
       await site.time.pass(site.time.now + reconciliation);
       await site.time.until(quiet, longest, 'The end of what the reconciler began');
-      faults = await faultsAtRest(site.rested());
+      faults = await this.#faults();
     }
     if (faults.length > 0) throw new Error(`${outcome}, and left: ${faults.join('; ')}`);
     await this.#clear();
+  }
+
+  async #faults(): Promise<readonly string[]> {
+    const strays = await this.#site.strays(await this.#site.objects());
+    return [...(await faultsAtRest(this.#site.rested())), ...strays.map((name) => `${name} is left on the array`)];
   }
 
   /** Removes everything, through the use cases. */
@@ -208,8 +213,11 @@ export class CrashHarness {
       await time.drive(storage.operations.wait(operationId, 60_000));
     }
     contents.clear();
-    const [left] = await this.#site.objects();
+    const objects = await this.#site.objects();
+    const [left] = objects;
     if (left) throw new Error(`${left[0]} is on the array after everything was deleted`);
+    const [stray] = await this.#site.strays(objects);
+    if (stray !== undefined) throw new Error(`${stray} is left on the array after everything was deleted`);
     if (this.#site.target.exports.size > 0) throw new Error('Something is published after everything was deleted');
   }
 

@@ -1,7 +1,7 @@
 import { mkdtempSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import type { ArrayKind } from './arrays.ts';
+import { type ArrayKind, makeArray } from './arrays.ts';
 import { CrashHarness } from './crash-harness.ts';
 import type { Scenario } from './scenario.ts';
 import { Site } from './site.ts';
@@ -13,7 +13,7 @@ export async function withHarness(
   work: (harness: CrashHarness) => Promise<void>,
 ): Promise<void> {
   const directory = mkdtempSync(join(tmpdir(), 'scoria-crash-'));
-  const site = await Site.open(array, directory);
+  const site = await Site.open({ array: (name, backendId) => makeArray(array, backendId, join(directory, name)) });
   try {
     await work(new CrashHarness(site, scenario));
   } finally {

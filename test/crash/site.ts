@@ -1,10 +1,10 @@
-import { join } from 'node:path';
 import {
   type AnyVolumeDriver,
   type BlockDevice,
   type BlockStorage,
   defaultReconciliationSettings,
   type DeviceOpener,
+  type Exec,
   openPathDevice,
   type Placement,
   type RequestContext,
@@ -21,7 +21,7 @@ import { SharedBus } from '../simulation/shared-bus.ts';
 import { type Probe, SimulatedProcess } from '../simulation/simulated-process.ts';
 import { trackedOpener } from '../simulation/tracked-device.ts';
 import { VirtualTime } from '../simulation/virtual-time.ts';
-import { type ArrayKind, type ConfiguredArray, makeArray } from './arrays.ts';
+import type { ConfiguredArray } from './arrays.ts';
 import { dataRuns, image, volumeSize } from './content.ts';
 
 /** The caller of all scenarios. */
@@ -49,6 +49,14 @@ export interface Running {
 
 const call = { signal: new AbortController().signal, fence: 0, progress: () => {} };
 
+/** What a site is made of. */
+export interface SiteParts {
+  /** Storage of a name. `backendId` is for storage that cannot keep one by itself. */
+  array(name: ArrayName, backendId: string): ConfiguredArray;
+  /** Runs programs, for arrays that need some. Default: there are none. */
+  readonly exec?: Exec;
+}
+
 /** What outlives processes: time, a store, two arrays and a target, with what their volumes must hold. */
 export class Site {
   readonly time = new VirtualTime(Date.UTC(2026, 10, 22));
@@ -59,17 +67,19 @@ export class Site {
   readonly #random: SeededRandom;
   readonly #arrays: Readonly<Record<ArrayName, ConfiguredArray>>;
   readonly #open: DeviceOpener;
+  readonly #exec: Exec;
   readonly #bus = new SharedBus();
   readonly #raw = new Map<ArrayName, AnyVolumeDriver>();
   #processes = 0;
   #current: Running | undefined;
 
-  private constructor(kind: ArrayKind, directory: string) {
+  private constructor({ array, exec = noExec }: SiteParts) {
+    this.#exec = exec;
     this.#random = new SeededRandom(1);
     this.store = createSqliteStore({ path: ':memory:', random: this.#random });
     this.#arrays = {
-      here: makeArray(kind, this.#random.uuid(), join(directory, 'here')),
-      there: makeArray(kind, this.#random.uuid(), join(directory, 'there')),
+      here: array('here', this.#random.uuid()),
+      there: array('there', this.#random.uuid()),
     };
     this.#open = (locator, options) => {
       const openers = Object.values(this.#arrays).map(({ plugin }) => plugin.devices[locator.kind] ?? openPathDevice);
@@ -82,9 +92,8 @@ export class Site {
     this.target = new ModelledTarget(this.time, trackedOpener(this.#open, this.time.activity));
   }
 
-  /** @param directory - where an array of kind `file` keeps its files. */
-  static async open(kind: ArrayKind, directory: string): Promise<Site> {
-    const site = new Site(kind, directory);
+  static async open(parts: SiteParts): Promise<Site> {
+    const site = new Site(parts);
     await site.store.open();
     const { storage } = await site.running();
     for (const name of ['here', 'there']) {
@@ -119,6 +128,7 @@ export class Site {
       backends: this.#arrays,
       target: this.target,
       filters: [{ plugin: capabilitiesFilter }],
+      exec: this.#exec,
     };
     const worker = { lease: 3_000, sweep: 1_000, retryPauses: [100, 500] };
     const reconciliation = { ...defaultReconciliationSettings, interval: 60_000, garbageGrace: 60_000 };
@@ -169,7 +179,7 @@ export class Site {
   async fill(volumeId: string, content: Uint8Array): Promise<void> {
     const { placementId } = await this.store.reading.volumes.get('every-project', volumeId);
     const device = await this.#device(await this.store.reading.placements.get(placementId ?? ''), false);
-    await device.discard(0, device.size);
+    await device.writeZeroes(0, device.size);
     for (const { offset, data } of dataRuns(content)) await device.write(data, offset);
     await device.close();
     this.contents.set(volumeId, content);
@@ -214,6 +224,12 @@ export class Site {
     return objects;
   }
 
+  /** What lies on the arrays and is none of {@link objects}. */
+  async strays(objects: ReadonlyMap<string, number>): Promise<readonly string[]> {
+    const known = new Set(objects.keys());
+    return (await Promise.all(Object.values(this.#arrays).map((array) => array.strays?.(known) ?? []))).flat();
+  }
+
   async #device(placement: Placement, readOnly: boolean): Promise<BlockDevice> {
     const { id: placementId, pool, backendRef, size, claimed } = placement;
     const backend = (await this.store.reading.backends.list()).find(({ id }) => id === placement.backendId);
@@ -240,7 +256,7 @@ export class Site {
       },
       random: this.#random,
       log: silentLog,
-      exec: noExec,
+      exec: this.#exec,
     });
     await driver.check(call);
     this.#raw.set(name, driver);

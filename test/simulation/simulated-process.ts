@@ -5,10 +5,14 @@ import {
   type BlockStorageOptions,
   type Bus,
   type Clock,
+  type Command,
+  type CommandResult,
   createBlockStorage,
   definePlugin,
   type DeviceOpener,
+  type Exec,
   type Log,
+  noExec,
   openPathDevice,
   type Plugin,
   type Random,
@@ -28,7 +32,7 @@ export type JournaledStep = string;
 
 /** What is told of a process's doings, and may interfere. */
 export interface Probe {
-  /** Stands around each verb of driver, transport and open devices. */
+  /** Stands around each verb of driver, transport and open devices, and each program that is run to its end. */
   verb?(name: string, proceed: (args?: readonly unknown[]) => Promise<unknown>, args: readonly unknown[]): Promise<unknown>;
   /** Called before a transaction commits, which {@link SimulatedProcess.kill} prevents, and after it has. */
   commit?(moment: 'before' | 'after', steps: readonly JournaledStep[]): void;
@@ -47,6 +51,8 @@ export interface Surroundings {
   readonly target: Transport;
   readonly filters?: BlockStorageOptions['plugins']['filters'];
   readonly log?: Log;
+  /** Runs programs. Default: there are none. */
+  readonly exec?: Exec;
 }
 
 /** What one process does of its own. */
@@ -67,6 +73,9 @@ const deviceVerbs: ReadonlySet<string> = new Set(['write', 'writeZeroes', 'disca
 
 /** Verbs of a driver that give a stream. */
 const driverStreams: ReadonlySet<string> = new Set(['list', 'listManageable', 'allocatedExtents', 'changedExtents']);
+
+/** What a program is known by: `lvm lvcreate`. */
+const programOf = ({ program, args }: Command): string => [program, ...args.slice(0, 1)].join(' ');
 
 /** Tracks each step of a stream. */
 async function* streamed(stream: unknown, activity: Activity): AsyncGenerator<unknown> {
@@ -94,6 +103,7 @@ export class SimulatedProcess {
   readonly #options: ProcessOptions;
   #state: 'live' | 'paused' | 'dead' = 'live';
   #deferred: (() => void)[] = [];
+  readonly #devices = new Set<BlockDevice>();
 
   constructor(surroundings: Surroundings, options: ProcessOptions, probe: Probe = {}) {
     this.name = options.name;
@@ -110,6 +120,9 @@ export class SimulatedProcess {
   kill(): void {
     this.#state = 'dead';
     this.#deferred = [];
+    const { activity } = this.#surroundings.time;
+    for (const device of this.#devices) void activity.track(() => device.close()).catch(() => {});
+    this.#devices.clear();
   }
 
   /** Stops the process from noticing anything, as a stopped virtual machine does. */
@@ -125,7 +138,7 @@ export class SimulatedProcess {
 
   /** Starts the production code in this process. */
   start(): Promise<BlockStorage> {
-    const { random, backends, target, filters, log = silentLog } = this.#surroundings;
+    const { random, backends, target, filters, log = silentLog, exec = noExec } = this.#surroundings;
     const { settings, worker, serves = Object.keys(backends) } = this.#options;
     const transport = definePlugin({
       name: 'modelled',
@@ -152,6 +165,7 @@ export class SimulatedProcess {
       clock: this.clock(),
       random,
       log,
+      exec: this.#exec(exec),
     });
   }
 
@@ -268,6 +282,30 @@ export class SimulatedProcess {
       });
   }
 
+  /** Programs of a dead process fail, so that whoever called them comes to an end; what they did is done. */
+  #exec(exec: Exec): Exec {
+    const refuseDead = () => {
+      if (this.dead) throw new Killed();
+    };
+    return {
+      run: async (command) => {
+        refuseDead();
+        let result: CommandResult | undefined;
+        const proceed = async () => (result = await exec.run(command));
+        await (this.probe.verb?.(`program.${programOf(command)}`, proceed, [command]) ?? proceed());
+        refuseDead();
+        if (!result) throw new Error(`${programOf(command)} was not run`);
+        return result;
+      },
+      lines: async function* (command) {
+        for await (const line of exec.lines(command)) {
+          refuseDead();
+          yield line;
+        }
+      },
+    };
+  }
+
   #driver(plugin: Plugin<'driver'>): Plugin<'driver'> {
     return definePlugin({
       name: plugin.name,
@@ -295,7 +333,9 @@ export class SimulatedProcess {
     return (locator, options) =>
       this.through(async (): Promise<BlockDevice> => {
         const device = await activity.track(() => open(locator, options));
+        this.#devices.add(device);
         return intercepted(device, (verb, proceed, args) => {
+          if (verb === 'close') this.#devices.delete(device);
           if (verb === 'allocatedExtents') return streamed(proceed(), activity);
           return deviceVerbs.has(verb) ? around(verb, proceed, args) : this.through(() => activity.track(() => proceed()));
         });
