@@ -16,4 +16,4 @@ npm run --silent build:js
 
 share=()
 [ -z "${TEST_REPORTS:-}" ] || share=(--share "$TEST_REPORTS")
-node test/lab/main.ts "${share[@]}" -- node node_modules/vitest/vitest.mjs run --project lab "$@"
+node test/lab/main.ts --deadline 1800 "${share[@]}" -- node node_modules/vitest/vitest.mjs run --project lab "$@"
