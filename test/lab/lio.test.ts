@@ -1,11 +1,12 @@
 import { once } from 'node:events';
-import { mkdir, readdir, rmdir } from 'node:fs/promises';
+import { mkdir, readdir, readFile, rmdir } from 'node:fs/promises';
 import { createServer } from 'node:net';
 import { RecordingLog, type TestVolumes } from '@scoria/conformance';
 import { noExec, systemClock, systemRandom, silentLog, type ExportRequest, type PluginCall, type Transport } from '@scoria/core';
 import { afterEach, beforeEach, expect, test } from 'vitest';
 import { IscsiInitiator } from '../../packages/driver-iscsi/src/initiator/index.ts';
 import lio from '../../packages/driver-iscsi/src/lio/index.ts';
+import { until } from '../system/polling.ts';
 import { run } from '../system/programs.ts';
 import { loopVolumes } from './fixtures/loop-volumes.ts';
 
@@ -134,12 +135,18 @@ test('an access does not end before its writes, which a device that hangs holds 
   await transport.export(request, call);
   const device = await connect(transport, request);
   await device.write(new Uint8Array(4096).fill(1), 0);
+  const commands = async (): Promise<number> => {
+    const [adapter] = (await readdir(`${configfs}/core`)).filter((entry) => entry.startsWith('iblock_'));
+    const counters = `${configfs}/core/${adapter}/scoria-${request.volumeId}/statistics/scsi_lu`;
+    return Number(await readFile(`${counters}/num_cmds`, 'ascii'));
+  };
+  const before = await commands();
   await run('dmsetup', ['suspend', '--noflush', '--nolockfs', name], { must: true });
   const write = device.write(new Uint8Array(4096).fill(2), 0).then(
     () => 'written',
     () => 'failed',
   );
-  await systemClock.sleep(300);
+  await until('the write to be under way', async () => ((await commands()) > before ? true : undefined));
   let ended = false;
   const ending = transport.unexport(request.accessId, call).then(() => (ended = true));
   // The rest of the process goes on meanwhile.
