@@ -1,7 +1,7 @@
 import assert from 'node:assert/strict';
 import { systemRandom, type PluginCall } from '@scoria/core';
 import { textOf } from '../recording-log.ts';
-import { exportedSize, plainCall } from './transport-bench.ts';
+import { plainCall } from './transport-bench.ts';
 import type { TransportChecks } from './transport-check.ts';
 
 const MiB = 1024 * 1024;

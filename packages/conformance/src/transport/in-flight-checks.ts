@@ -1,7 +1,6 @@
 import assert from 'node:assert/strict';
 import { assertPattern, pattern, writePattern } from '../pattern.ts';
-import { assertMoment, writeRounds } from '../rounds.ts';
-import { exportedSize, plainCall } from './transport-bench.ts';
+import { plainCall } from './transport-bench.ts';
 import type { TransportChecks } from './transport-check.ts';
 
 const MiB = 1024 * 1024;

@@ -149,8 +149,8 @@ export class SystemExec implements Exec {
   }
 
   #start(command: Command, options: Options) {
-    const [program, ...args] = [...this.#prefix, command.program, ...command.args];
-    return execa(program!, args, {
+    const [program = command.program, ...args] = [...this.#prefix, command.program, ...command.args];
+    return execa(program, args, {
       ...options,
       reject: false,
       extendEnv: false,
@@ -197,7 +197,7 @@ export const noExec: Exec = {
   run: async ({ program }) => {
     throw new ScoriaError('backend-unavailable', `No programs can be run here, and ${program} is one`);
   },
-  lines: async function* ({ program }) {
+  lines: ({ program }) => {
     throw new ScoriaError('backend-unavailable', `No programs can be run here, and ${program} is one`);
   },
 };
