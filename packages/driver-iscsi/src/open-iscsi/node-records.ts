@@ -19,7 +19,7 @@ export interface Credentials {
 /** Exit statuses of iscsiadm(8). */
 const status = { ok: 0, notFound: 2, sessionExists: 15, nothingFound: 21, authenticationFailed: 24 } as const;
 
-/** iscsid gives up a login after 15 s by default, and tries several times. */
+/** iscsid gives up a login before. */
 const deadline = 90_000;
 
 /**
@@ -41,6 +41,9 @@ export class NodeRecords {
     await this.#admin(node, ['--op', 'new'], [status.ok], call);
     const settings = new Map([
       ['node.startup', 'manual'],
+      // iscsid would try for minutes; whoever wants the volume tries again.
+      ['node.session.initial_login_retry_max', '1'],
+      ['node.conn[0].timeo.login_timeout', '10'],
       ['node.session.auth.authmethod', credentials === null ? 'None' : 'CHAP'],
       ...(credentials === null
         ? []
