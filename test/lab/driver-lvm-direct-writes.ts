@@ -7,6 +7,22 @@ declare const WebAssembly: {
   readonly Memory: new (descriptor: { readonly initial: number }) => { readonly buffer: ArrayBuffer };
 };
 const page = 64 * 1024;
+const slotSize = 16 * page;
+const memory = new WebAssembly.Memory({ initial: 256 });
+/** Memory for writes, and who waits for it. */
+const slots = Array.from({ length: 16 }, (_, index): Uint8Array => new Uint8Array(memory.buffer, index * slotSize, slotSize));
+const waiting: ((slot: Uint8Array) => void)[] = [];
+
+async function withSlot(work: (slot: Uint8Array) => Promise<void>): Promise<void> {
+  const slot = slots.pop() ?? (await new Promise<Uint8Array>((resolve) => waiting.push(resolve)));
+  try {
+    await work(slot);
+  } finally {
+    const next = waiting.shift();
+    if (next) next(slot);
+    else slots.push(slot);
+  }
+}
 
 /**
  * Opens a block device node like core does, but writes past the page cache (open(2), O_DIRECT), as the kernel's targets
@@ -21,14 +37,13 @@ export const openWithDirectWrites: DeviceOpener = async (locator, options) => {
     // Refuses what is out of range or too late, and writes nothing.
     await device.write(new Uint8Array(0), offset);
     if (offset + data.byteLength > device.size || data.byteLength % device.blockSize !== 0) return device.write(data, offset);
-    const pages = Math.max(1, Math.ceil(data.byteLength / page));
-    const aligned = new Uint8Array(new WebAssembly.Memory({ initial: pages }).buffer, 0, data.byteLength);
-    aligned.set(data);
-    const writing = (async () => {
-      for (let done = 0; done < aligned.byteLength;) {
-        done += (await file.write(aligned, done, aligned.byteLength - done, offset + done)).bytesWritten;
+    const writing = withSlot(async (slot) => {
+      for (let done = 0; done < data.byteLength;) {
+        const piece = data.subarray(done, done + slotSize);
+        slot.set(piece);
+        done += (await file.write(slot, 0, piece.byteLength, offset + done)).bytesWritten;
       }
-    })();
+    });
     writes.add(writing);
     await writing.finally(() => writes.delete(writing));
     if (writeOptions?.fua) await device.flush();
