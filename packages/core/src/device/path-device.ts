@@ -1,10 +1,12 @@
 import { close, constants, fdatasync, fstat, open, read, readSync, stat, write, writeSync, type Stats } from 'node:fs';
 import { readFile } from 'node:fs/promises';
+import { join } from 'node:path';
 import { promisify } from 'node:util';
 import { ScoriaError } from '../error/scoria-error.ts';
 import type { BlockDevice, Extent, WriteOptions } from './block-device.ts';
 import { deviceError, rangeError } from './device-error.ts';
 import type { DeviceLocator, OpenOptions } from './device-locator.ts';
+import { DirectWriter } from './direct-writer.ts';
 import { dataRuns, punchHole, zeroRange } from './file-space.ts';
 import { InlineIo } from './inline-io.ts';
 import { systemClock, type Clock } from '../platform/clock.ts';
@@ -48,7 +50,8 @@ export async function openPathDevice(locator: DeviceLocator, options: PathOpenOp
     const fd = await openFile(path, options.readOnly ? constants.O_RDONLY : constants.O_RDWR);
     try {
       const size = await readSize(fd, path, blockSize);
-      return new PathDevice(fd, path, blockSize, size, options.readOnly, inlineIo(options));
+      const direct = found.isBlockDevice() && !options.readOnly ? await directWriter(found.rdev, path, blockSize) : null;
+      return new PathDevice({ fd, direct, path, blockSize, size, readOnly: options.readOnly, inline: inlineIo(options) });
     } catch (error) {
       await closeFile(fd);
       throw error;
@@ -62,26 +65,51 @@ function inlineIo({ io, clock = systemClock }: PathOpenOptions): InlineIo | null
   return io === 'pool' ? null : new InlineIo(clock);
 }
 
+/** Direct writes are whole blocks of the node, which must not be larger than ours. */
+async function directWriter(rdev: number, path: string, blockSize: number): Promise<DirectWriter | null> {
+  const nodeSize = Number(await readFile(join(sysfsOf(rdev), 'queue/logical_block_size'), 'ascii').catch(() => Number.NaN));
+  return nodeSize <= blockSize ? DirectWriter.open(path) : null;
+}
+
 async function readSize(fd: number, path: string, blockSize: number): Promise<number> {
   const found: Stats = await statOpen(fd);
   const bytes = found.isBlockDevice() ? await blockDeviceSize(found.rdev, path) : found.size;
   return bytes - (bytes % blockSize);
 }
 
-/** Sysfs tells the size in sectors of 512 bytes whatever the device's own block size. `rdev` is glibc's encoding of dev_t. */
-async function blockDeviceSize(rdev: number, path: string): Promise<number> {
+/** Directory of a block device in sysfs. `rdev` is glibc's encoding of dev_t. */
+function sysfsOf(rdev: number): string {
   const device = BigInt(rdev);
   const major = ((device >> 8n) & 0xfffn) | ((device >> 32n) & 0xfffff000n);
   const minor = (device & 0xffn) | ((device >> 12n) & 0xffffff00n);
-  const sectors = Number(await readFile(`/sys/dev/block/${major}:${minor}/size`, 'ascii'));
+  return `/sys/dev/block/${major}:${minor}`;
+}
+
+/** Sysfs tells the size in sectors of 512 bytes whatever the device's own block size. */
+async function blockDeviceSize(rdev: number, path: string): Promise<number> {
+  const sectors = Number(await readFile(join(sysfsOf(rdev), 'size'), 'ascii'));
   if (!Number.isSafeInteger(sectors * 512)) throw new ScoriaError('device-gone', `The kernel does not tell the size of ${path}`);
   return sectors * 512;
+}
+
+/** What a {@link PathDevice} is made of. */
+interface OpenedPath {
+  readonly fd: number;
+  /** What writes go through; `null`: the page cache. */
+  readonly direct: DirectWriter | null;
+  readonly path: string;
+  readonly blockSize: number;
+  readonly size: number;
+  readonly readOnly: boolean;
+  /** Chooses what is done on the calling thread; `null`: nothing. */
+  readonly inline: InlineIo | null;
 }
 
 class PathDevice implements BlockDevice {
   readonly blockSize: number;
   readonly readOnly: boolean;
   readonly #fd: number;
+  readonly #direct: DirectWriter | null;
   readonly #path: string;
   readonly #inline: InlineIo | null;
   #size: number;
@@ -97,13 +125,14 @@ class PathDevice implements BlockDevice {
   /** A failed flush may have swallowed writes that it was not asked to cover; the next flush must fail too. */
   #inDoubt: ScoriaError | undefined;
 
-  constructor(fd: number, path: string, blockSize: number, size: number, readOnly: boolean, inline: InlineIo | null) {
-    this.#fd = fd;
-    this.#path = path;
-    this.blockSize = blockSize;
-    this.#size = size;
-    this.readOnly = readOnly;
-    this.#inline = inline;
+  constructor(opened: OpenedPath) {
+    this.#fd = opened.fd;
+    this.#direct = opened.direct;
+    this.#path = opened.path;
+    this.blockSize = opened.blockSize;
+    this.#size = opened.size;
+    this.readOnly = opened.readOnly;
+    this.#inline = opened.inline;
   }
 
   get size(): number {
@@ -132,7 +161,7 @@ class PathDevice implements BlockDevice {
   write(data: Uint8Array, offset: number, options?: WriteOptions): Promise<void> {
     const refused = this.#refusal(offset, data.byteLength, true);
     if (refused) return Promise.reject(refused);
-    const inline = this.#inline;
+    const inline = this.#direct === null ? this.#inline : null;
     if (inline?.takes(data.byteLength) !== true) {
       return this.#changeInPool('write', options, () => this.#writeInPool(data, offset));
     }
@@ -198,6 +227,7 @@ class PathDevice implements BlockDevice {
   close(): Promise<void> {
     this.#closing ??= (async () => {
       if (this.#active > 0) await new Promise<void>((resolve) => (this.#idle = resolve));
+      await this.#direct?.close();
       await closeFile(this.#fd);
     })();
     return this.#closing;
@@ -298,6 +328,7 @@ class PathDevice implements BlockDevice {
   }
 
   #writeInPool(data: Uint8Array, offset: number): Promise<void> {
+    if (this.#direct !== null) return this.#direct.write(data, offset);
     return new Promise((resolve, reject) => {
       const next = (done: number) => {
         if (done === data.byteLength) return resolve();
