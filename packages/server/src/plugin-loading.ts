@@ -7,7 +7,10 @@ import type { ConfigurationSource } from './configuration.ts';
 /** Plug-ins that come with the server; a package of the same name beside the configuration goes before them. */
 const ownPlugins: Readonly<Record<string, () => Promise<{ readonly default: unknown }>>> = {
   '@scoria/driver-file': () => import('@scoria/driver-file'),
+  '@scoria/driver-lvm': () => import('@scoria/driver-lvm'),
   '@scoria/driver-iscsi': () => import('@scoria/driver-iscsi'),
+  '@scoria/driver-iscsi/lio': () => import('@scoria/driver-iscsi/lio'),
+  '@scoria/driver-iscsi/tgt': () => import('@scoria/driver-iscsi/tgt'),
   '@scoria/scheduler-weighers/availability-zone-filter': () => import('@scoria/scheduler-weighers/availability-zone-filter'),
   '@scoria/scheduler-weighers/capabilities-filter': () => import('@scoria/scheduler-weighers/capabilities-filter'),
   '@scoria/scheduler-weighers/capacity-filter': () => import('@scoria/scheduler-weighers/capacity-filter'),
