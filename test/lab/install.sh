@@ -1,8 +1,6 @@
 #!/usr/bin/env bash
 # Installs from Debian's archive what a guest of the lab needs and this machine lacks.
 set -euo pipefail
-
-# A program that tells whether a package is there, and the package.
 needed=(
   linux.uml:user-mode-linux
   modprobe:kmod
@@ -22,31 +20,4 @@ needed=(
   tgtd:tgt
   targetcli:targetcli-fb
 )
-export PATH="/usr/sbin:/sbin:$PATH"
-missing=()
-for entry in "${needed[@]}"; do
-  [ -x "$(command -v "${entry%%:*}")" ] || missing+=("${entry#*:}")
-done
-
-if [ "${#missing[@]}" -gt 0 ]; then
-  if ! command -v apt-get >/dev/null; then
-    echo "The lab needs these programs, known here by their Debian packages: ${missing[*]}. Install them and try again." >&2
-    exit 1
-  fi
-  if [ "$(id -u)" -ne 0 ]; then
-    echo "The lab needs packages that are not installed: ${missing[*]}." >&2
-    echo "Run this as root once, or: sudo apt-get install --no-install-recommends ${missing[*]}" >&2
-    exit 1
-  fi
-  echo "Installing ${missing[*]}"
-  export DEBIAN_FRONTEND=noninteractive
-  # No service is wanted on the host: all of it runs in the guest.
-  policy=/usr/sbin/policy-rc.d
-  if [ ! -e "$policy" ]; then
-    printf '#!/bin/sh\nexit 101\n' >"$policy"
-    chmod +x "$policy"
-    trap 'rm -f "$policy"' EXIT
-  fi
-  apt-get update -qq
-  apt-get install -y -qq --no-install-recommends "${missing[@]}" >/dev/null
-fi
+bash "$(dirname "$0")/../install-packages.sh" 'The guests of the lab' "${needed[@]}"

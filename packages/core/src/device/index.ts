@@ -9,6 +9,7 @@ export * from '../platform/clock.ts';
 export * from '../platform/deadline.ts';
 export * from '../platform/log.ts';
 export * from '../platform/random.ts';
+export * from '../plugin/object-locks.ts';
 export * from '../transport/io-limits.ts';
 export * from './block-device.ts';
 export * from './copy.ts';

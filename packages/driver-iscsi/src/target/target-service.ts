@@ -1,4 +1,12 @@
-import { ScoriaError, type Clock, type DeviceLocator, type DeviceOpeners, type Log, type Random } from '@scoria/core/device';
+import {
+  ObjectLocks,
+  ScoriaError,
+  type Clock,
+  type DeviceLocator,
+  type DeviceOpeners,
+  type Log,
+  type Random,
+} from '@scoria/core/device';
 import { parseRequest, type TargetVerb, type VerbReply, type VerbRequest } from '../control/messages.ts';
 import type { ChapSecret } from '../protocol/chap.ts';
 import type { ListenAddress } from '../protocol/listen-address.ts';
@@ -57,7 +65,7 @@ export class TargetService {
   readonly #holds = new Map<string, ExportedVolume>();
   /** Accesses that nobody can log in to any more, and whose sessions have not ended yet. */
   readonly #ending = new Map<string, Target>();
-  readonly #turns = new Map<string, Promise<unknown>>();
+  readonly #turns = new ObjectLocks();
 
   readonly #handlers: Handlers = {
     export: (request) => this.export(request),
@@ -379,14 +387,7 @@ export class TargetService {
   }
 
   /** Runs `work` after what was asked before about the same volume. */
-  async #inTurn<T>(key: string, work: () => Promise<T>): Promise<T> {
-    const before = this.#turns.get(key) ?? Promise.resolve();
-    const turn = before.then(work, work);
-    this.#turns.set(key, turn);
-    try {
-      return await turn;
-    } finally {
-      if (this.#turns.get(key) === turn) this.#turns.delete(key);
-    }
+  #inTurn<T>(key: string, work: () => Promise<T>): Promise<T> {
+    return this.#turns.run([key], work);
   }
 }
