@@ -1,5 +1,5 @@
 import { type Operation, ScoriaError } from '@scoria/core';
-import { faultsAtRest, unended } from '../simulation/at-rest.ts';
+import { faultsAtRest, type Rested, unended } from '../simulation/at-rest.ts';
 import type { JournaledStep, Probe } from '../simulation/simulated-process.ts';
 import type { Outcome, Scenario } from './scenario.ts';
 import { alice, root, type Running, type Site } from './site.ts';
@@ -62,14 +62,18 @@ export class CrashHarness {
     return { points, verbs };
   }
 
-  /** Lets the process die at a point, counted from 0, and another one go on. Returns the point where it really died. */
-  async crashAt(index: number): Promise<CrashPoint | undefined> {
+  /**
+   * Lets the process die at a point, counted from 0 among those that `counts` takes, and another one go on. Returns the
+   * point where it really died.
+   */
+  async crashAt(index: number, counts: (point: CrashPoint) => boolean = () => true): Promise<CrashPoint | undefined> {
     let reached = -1;
     let died: CrashPoint | undefined;
     let steps: readonly JournaledStep[] = [];
     await this.#run(
       ({ process }) => {
         const pass = (point: CrashPoint) => {
+          if (!counts(point)) return;
           reached += 1;
           if (reached !== index) return;
           died = point;
@@ -197,8 +201,10 @@ export class CrashHarness {
   }
 
   async #faults(): Promise<readonly string[]> {
-    const strays = await this.#site.strays(await this.#site.objects());
-    return [...(await faultsAtRest(this.#site.rested())), ...strays.map((name) => `${name} is left on the array`)];
+    const objects = await this.#site.objects();
+    const strays = await this.#site.strays(objects);
+    const rested: Rested = { ...this.#site.rested(), objects: async () => objects };
+    return [...(await faultsAtRest(rested)), ...strays.map((name) => `${name} is left on the array`)];
   }
 
   /** Removes everything, through the use cases. */

@@ -6,16 +6,16 @@ import { CrashHarness } from './crash-harness.ts';
 import type { Scenario } from './scenario.ts';
 import { Site } from './site.ts';
 
-/** Runs `work` with a harness over a site of its own, and removes all traces. */
-export async function withHarness(
+/** Runs `work` with a harness over a site of its own, and removes all traces. Gives its result. */
+export async function withHarness<T>(
   scenario: Scenario,
   array: ArrayKind,
-  work: (harness: CrashHarness) => Promise<void>,
-): Promise<void> {
+  work: (harness: CrashHarness) => Promise<T>,
+): Promise<T> {
   const directory = mkdtempSync(join(tmpdir(), 'scoria-crash-'));
   const site = await Site.open({ array: (name, backendId) => makeArray(array, backendId, join(directory, name)) });
   try {
-    await work(new CrashHarness(site, scenario));
+    return await work(new CrashHarness(site, scenario));
   } finally {
     await site.close();
     rmSync(directory, { recursive: true });

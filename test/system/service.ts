@@ -1,5 +1,5 @@
 import { spawn, type ChildProcess } from 'node:child_process';
-import { mkdtemp, readdir, readFile, rm } from 'node:fs/promises';
+import { mkdtemp, readdir, readFile, rm, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { DatabaseSync } from 'node:sqlite';
@@ -10,7 +10,7 @@ import { run, systemEnvironment, type Finished } from './programs.ts';
 
 const program = join(import.meta.dirname, '../../packages/server/dist/main.js');
 /** Milliseconds until a service that starts has to answer, and one that stops has to be gone. */
-const startDeadline = 30_000;
+const startDeadline = 90_000;
 const stopDeadline = 30_000;
 
 /** Whose name a client of OpenStack goes by. */
@@ -24,6 +24,8 @@ export interface Caller {
 export interface ServiceOptions {
   /** Where the data directory is made. Default: the temporary directory. */
   readonly parentDirectory?: string;
+  /** Text of the configuration; its transport `iscsi` gets the port. Default: the built-in one. */
+  readonly configuration?: string;
 }
 
 /** The built service in processes of its own, on free ports, with a data directory that goes away at the end. */
@@ -34,27 +36,34 @@ export class Service {
   #child: ChildProcess | undefined;
   #variables: Readonly<Record<string, string>> = {};
   #api: BlockStorageApi | undefined;
+  readonly #configured: boolean;
   readonly #onExit = () => this.#killAtExit();
   /** The last process that listened as the target, for the end of this process. */
   #target: number | undefined;
 
-  private constructor(directory: string, port: number, iscsiPort: number) {
+  private constructor(directory: string, port: number, iscsiPort: number, configured: boolean) {
+    this.#configured = configured;
     this.directory = directory;
     this.port = port;
     this.iscsiPort = iscsiPort;
     process.once('exit', this.#onExit);
   }
 
-  static async start({ parentDirectory = tmpdir() }: ServiceOptions = {}): Promise<Service> {
+  static async start({ parentDirectory = tmpdir(), configuration }: ServiceOptions = {}): Promise<Service> {
     const parent = await mkdtemp(join(parentDirectory, 'scoria-system-'));
-    const service = new Service(join(parent, 'data'), await freePort(), await freePort());
+    const service = new Service(join(parent, 'data'), await freePort(), await freePort(), configuration !== undefined);
     try {
+      if (configuration !== undefined) await writeFile(service.#configurationFile, configuration);
       await service.start();
       return service;
     } catch (error) {
       await service.end();
       throw error;
     }
+  }
+
+  get #configurationFile(): string {
+    return join(this.directory, '../configuration.yaml');
   }
 
   get url(): string {
@@ -76,6 +85,7 @@ export class Service {
         program,
         '--check-responses',
         ...['--data-dir', this.directory],
+        ...(this.#configured ? ['--config', this.#configurationFile] : []),
         ...['--listen', `127.0.0.1:${this.port}`],
         ...['--iscsi-listen', `127.0.0.1:${this.iscsiPort}`],
       ],
