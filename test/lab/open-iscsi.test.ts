@@ -94,7 +94,7 @@ afterAll(async () => {
 });
 
 test('the connector tells the name of this host', async () => {
-  expect(await initiator().connector()).toMatchObject({ initiator: iscsid.initiator, multipath: false });
+  expect(await initiator().connector(call)).toMatchObject({ initiator: iscsid.initiator, multipath: false });
 });
 
 test('a volume becomes a disk with its content and serial number, grows with it, and is gone after disconnect', async () => {

@@ -65,7 +65,8 @@ export class OpenIscsiInitiator implements Initiator {
     this.#maps = new MultipathMaps(options.exec);
   }
 
-  async connector(): Promise<Connector> {
+  async connector({ signal }: PluginCall): Promise<Connector> {
+    signal.throwIfAborted();
     const path = join(this.#directory, 'initiatorname.iscsi');
     const text = await readFile(path, 'utf8').catch(() => '');
     const initiator = /^InitiatorName=(\S+)/m.exec(text)?.[1];
