@@ -3,7 +3,6 @@ import { systemRandom } from '@scoria/core';
 import plugin from '@scoria/driver-lvm';
 import { afterAll, beforeAll, describe, test } from 'vitest';
 import { run } from '../system/programs.ts';
-import { openWithDirectWrites } from './driver-lvm-direct-writes.ts';
 import { volumeGroup, type VolumeGroup } from './fixtures/volume-group.ts';
 
 const MiB = 1024 ** 2;
@@ -46,9 +45,6 @@ describe.each(Object.entries(layouts))('%s', (name, layout) => {
     test: testOf(name),
     capabilities: plugin.capabilities,
     soon: 60_000,
-    create: async () => ({
-      ...(await startDriver(plugin, { volumeGroups: [name], ...layout }, { installationId, cleanup })),
-      devices: { path: openWithDirectWrites },
-    }),
+    create: () => startDriver(plugin, { volumeGroups: [name], ...layout }, { installationId, cleanup }),
   });
 });
