@@ -1,4 +1,5 @@
 import { ScoriaError } from '../error/scoria-error.ts';
+import { hostString } from '../placement/backend.ts';
 import type { Clock } from '../platform/clock.ts';
 import type { Log } from '../platform/log.ts';
 import type { Settings, WorkerSettings } from '../plugin/settings.ts';
@@ -49,14 +50,16 @@ export class Services {
     this.#timer?.[Symbol.dispose]();
   }
 
+  /** All services. One that has been silent for long is `down`, and so is the service of a backend that is out of order. */
   async list(context: RequestContext): Promise<readonly (Service & { readonly state: 'up' | 'down' })[]> {
     requireAdmin(context, 'see the services');
     const now = this.#clock.now();
-    const services = await this.#store.reading.services.list();
-    return services.map((service) => ({
-      ...service,
-      state: now - service.seenAt > 6 * this.#settings.reportInterval ? 'down' : 'up',
-    }));
+    const { services, backends } = this.#store.reading;
+    const faulty = (await backends.list()).filter(({ fault }) => fault !== null).map((backend) => hostString(backend));
+    return (await services.list()).map((service) => {
+      const silent = now - service.seenAt > 6 * this.#settings.reportInterval;
+      return { ...service, state: silent || faulty.includes(service.host) ? 'down' : 'up' };
+    });
   }
 
   /** `not-found` when there is no such service. */
