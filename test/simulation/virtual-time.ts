@@ -1,7 +1,7 @@
 import { setImmediate, setTimeout as sleep } from 'node:timers/promises';
 
 /** Turns of the event loop after which what is under way is taken to wait for something outside, as for a program. */
-const busyTurns = 10_000;
+const busyTurns = 500;
 /** Milliseconds for which what is outside may do nothing. */
 const longestWait = 120_000;
 
