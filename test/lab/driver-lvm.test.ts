@@ -200,6 +200,27 @@ describe('thin', () => {
   });
   afterAll(() => group[Symbol.asyncDispose]());
 
+  test('what a device discards or zeroes takes nothing of the pool, and gives back what it took', async () => {
+    const driver = await start(group.name, thin);
+    const object = await volume(driver, group.name, 32 * MiB);
+    const free = async () => (await driver.pools(call))[0]?.free ?? Number.NaN;
+    const empty = await free();
+    await opened(driver, object, async (device) => {
+      await device.discard(0, device.size);
+      await device.writeZeroes(0, device.size);
+      expect(await free()).toBe(empty);
+      await filled(device, 7);
+      await device.flush();
+      expect(await free()).toBeLessThan(empty - 30 * MiB);
+      await device.discard(MiB + 512, 24 * MiB);
+      expect(await only(device, MiB + 512, 24 * MiB)).toBe(0);
+      expect(await only(device, 0, MiB + 512)).toBe(7);
+      expect(await only(device, 25 * MiB + 512)).toBe(7);
+      expect(await free()).toBeGreaterThan(empty - 10 * MiB);
+    });
+    await removeAll(driver);
+  });
+
   test('a full pool fails writes and new volumes, and goes on when there is space again', async () => {
     const driver = await start(group.name, thin);
     const [large, other] = [await volume(driver, group.name, 128 * MiB), await volume(driver, group.name, 16 * MiB)];

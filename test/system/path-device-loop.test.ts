@@ -56,6 +56,27 @@ test('a discard reaches the storage below, and reads as zeroes', async () => {
   expect((await stat(image)).blocks * 512).toBeLessThan(17 * MiB);
 });
 
+test('where discarded units read as zeroes, the rest of a discarded range is written', async () => {
+  const locator = { kind: 'path', path: node, blockSize: 512, zeroingDiscard: 64 * 1024 } as const;
+  const units = await openPathDevice(locator, { readOnly: false });
+  try {
+    await writePattern(units, 3, 0, 8 * MiB);
+    await units.flush();
+    const before = (await stat(image)).blocks * 512;
+    await units.discard(MiB - 512, 4 * MiB + 1024);
+    await units.discard(7 * MiB + 512, 512);
+    await units.flush();
+    expect((await stat(image)).blocks * 512).toBeLessThan(before - 3 * MiB);
+    await assertPattern(units, 3, 0, MiB - 512, 'before the discarded range');
+    await assertPattern(units, 0, MiB - 512, 4 * MiB + 1024, 'the discarded range');
+    await assertPattern(units, 3, 5 * MiB + 512, 2 * MiB, 'behind the discarded range');
+    await assertPattern(units, 0, 7 * MiB + 512, 512, 'less than a unit');
+    await assertPattern(units, 3, 7 * MiB + 1024, MiB - 1024, 'behind less than a unit');
+  } finally {
+    await units.close();
+  }
+});
+
 test('a new size is seen after refreshSize', async () => {
   await truncate(image, 48 * MiB);
   await run('losetup', ['--set-capacity', node]);

@@ -181,7 +181,11 @@ export class LvmDriver implements AnyVolumeDriver {
         });
       }
     }
-    return { kind: 'path', path, blockSize: this.#options.config.blockSize };
+    const zeroingDiscard = this.#layout.zeroingDiscard(group);
+    return {
+      ...{ kind: 'path', path, blockSize: this.#options.config.blockSize },
+      ...(zeroingDiscard !== undefined && { zeroingDiscard }),
+    };
   }
 
   async *listManageable(call: PluginCall): AsyncGenerator<ManageableObject> {

@@ -45,6 +45,8 @@ export interface Layout {
   revert(group: VolumeGroup, volume: LogicalVolume, snapshot: LogicalVolume, call: PluginCall): Promise<boolean>;
   /** Finishes or removes what is left of work that a crash ended. */
   recover(group: VolumeGroup, leftover: LogicalVolume, call: PluginCall): Promise<void>;
+  /** See `zeroingDiscard` of a device locator. */
+  zeroingDiscard(group: VolumeGroup): number | undefined;
   allocatedExtents(group: VolumeGroup, object: LogicalVolume, call: PluginCall): AsyncIterable<Extent>;
   /** Of two snapshots of one volume. */
   changedExtents(group: VolumeGroup, from: LogicalVolume, to: LogicalVolume, call: PluginCall): AsyncIterable<Extent>;

@@ -144,6 +144,10 @@ export class ThickLayout implements Layout {
     return this.remove(group, leftover, call);
   }
 
+  zeroingDiscard(): undefined {
+    return undefined;
+  }
+
   async *allocatedExtents(_group: VolumeGroup, { size }: LogicalVolume): AsyncGenerator<Extent> {
     yield { offset: 0, length: size };
   }

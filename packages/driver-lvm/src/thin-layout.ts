@@ -117,6 +117,11 @@ export class ThinLayout implements Layout {
     if (leftover !== copy && leftover !== replaced) await group.remove(leftover, signal);
   }
 
+  /** What a volume does not have in the pool reads as zeroes; it gives back whole chunks. */
+  zeroingDiscard(group: VolumeGroup): number | undefined {
+    return group.get(this.#options.config.thinPool.name)?.settings?.chunkSize;
+  }
+
   async *allocatedExtents(group: VolumeGroup, object: LogicalVolume, { signal }: PluginCall): AsyncGenerator<Extent> {
     yield* this.#metadata.allocated(group, object, signal);
   }

@@ -11,6 +11,11 @@ export const deviceLocatorSchema = z.object({
   path: z.string().min(1).max(4096),
   /** Logical block size to present, bytes. */
   blockSize: z.union([z.literal(512), z.literal(4096)]),
+  /**
+   * Block device nodes that read as zeroes what was discarded, in whole units of so many bytes, aligned to them; of a
+   * smaller part nothing is freed. Absent: a discard promises nothing.
+   */
+  zeroingDiscard: z.number().int().positive().optional(),
 });
 /** See {@link deviceLocatorSchema}. */
 export type DeviceLocator = z.infer<typeof deviceLocatorSchema>;

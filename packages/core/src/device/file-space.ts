@@ -7,11 +7,13 @@ const SEEK_HOLE = 4;
 const FALLOC_FL_KEEP_SIZE = 0x01;
 const FALLOC_FL_PUNCH_HOLE = 0x02;
 const FALLOC_FL_ZERO_RANGE = 0x10;
+const BLKDISCARD = 0x1277;
 
 type Call = (...args: number[]) => number | bigint;
 interface NativeCalls {
   readonly lseek: Call & { async(...args: [number, number, number, Done]): void };
   readonly fallocate: Call & { async(...args: [number, number, number, number, Done]): void };
+  readonly ioctl: { async(...args: [number, number, BigUint64Array, Done]): void };
   errno(): number;
 }
 type Done = (error: Error | null, result: number | bigint) => void;
@@ -28,6 +30,7 @@ function nativeCalls(): Promise<NativeCalls | undefined> {
       return {
         lseek: library.func('int64_t lseek(int fd, int64_t offset, int whence)'),
         fallocate: library.func('int fallocate(int fd, int mode, int64_t offset, int64_t length)'),
+        ioctl: library.func('int ioctl(int fd, unsigned long request, void *range)'),
         errno: () => koffi.errno(),
       };
     } catch {
@@ -68,6 +71,29 @@ async function fallocate(fd: number, mode: number, offset: number, length: numbe
  */
 export function punchHole(fd: number, offset: number, length: number): Promise<boolean> {
   return fallocate(fd, FALLOC_FL_PUNCH_HOLE | FALLOC_FL_KEEP_SIZE, offset, length);
+}
+
+/**
+ * Frees the space of a range of an open block device node (BLKDISCARD of ioctl_blk). What the range then reads as is the
+ * device's affair.
+ *
+ * @returns `false` where the device cannot; nothing is changed then.
+ * @throws an error with the `code` of errno(3).
+ */
+export async function discardRange(fd: number, offset: number, length: number): Promise<boolean> {
+  const calls = await nativeCalls();
+  if (!calls) return false;
+  const range = new BigUint64Array([BigInt(offset), BigInt(length)]);
+  const errno = await new Promise<number>((resolve, reject) => {
+    calls.ioctl.async(fd, BLKDISCARD, range, (error, result) => {
+      if (error) reject(error);
+      else resolve(Number(result) === 0 ? 0 : calls.errno());
+    });
+  });
+  if (errno === 0) return true;
+  if (errno === constants.errno.EINTR) return discardRange(fd, offset, length);
+  if (unsupported.has(errno)) return false;
+  throw errnoError(errno, 'ioctl');
 }
 
 /** Makes a range read as zeroes without writing them all where the storage can (ZERO_RANGE). Results as {@link punchHole}. */

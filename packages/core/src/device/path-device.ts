@@ -7,7 +7,7 @@ import type { BlockDevice, Extent, WriteOptions } from './block-device.ts';
 import { deviceError, rangeError } from './device-error.ts';
 import type { DeviceLocator, OpenOptions } from './device-locator.ts';
 import { DirectWriter } from './direct-writer.ts';
-import { dataRuns, punchHole, zeroRange } from './file-space.ts';
+import { dataRuns, discardRange, punchHole, zeroRange } from './file-space.ts';
 import { InlineIo } from './inline-io.ts';
 import { systemClock, type Clock } from '../platform/clock.ts';
 
@@ -40,7 +40,7 @@ const syncData = promisify(fdatasync);
  * block device.
  */
 export async function openPathDevice(locator: DeviceLocator, options: PathOpenOptions): Promise<BlockDevice> {
-  const { path, blockSize } = locator;
+  const { path, blockSize, zeroingDiscard = null } = locator;
   try {
     // Opening a FIFO would wait for its other end, so look first.
     const found = await statFile(path);
@@ -51,7 +51,8 @@ export async function openPathDevice(locator: DeviceLocator, options: PathOpenOp
     try {
       const size = await readSize(fd, path, blockSize);
       const direct = found.isBlockDevice() && !options.readOnly ? await directWriter(found.rdev, path, blockSize) : null;
-      return new PathDevice({ fd, direct, path, blockSize, size, readOnly: options.readOnly, inline: inlineIo(options) });
+      const { readOnly } = options;
+      return new PathDevice({ fd, direct, path, blockSize, zeroingDiscard, size, readOnly, inline: inlineIo(options) });
     } catch (error) {
       await closeFile(fd);
       throw error;
@@ -99,6 +100,7 @@ interface OpenedPath {
   readonly direct: DirectWriter | null;
   readonly path: string;
   readonly blockSize: number;
+  readonly zeroingDiscard: number | null;
   readonly size: number;
   readonly readOnly: boolean;
   /** Chooses what is done on the calling thread; `null`: nothing. */
@@ -112,6 +114,8 @@ class PathDevice implements BlockDevice {
   readonly #direct: DirectWriter | null;
   readonly #path: string;
   readonly #inline: InlineIo | null;
+  /** See the locator. */
+  readonly #zeroingDiscard: number | null;
   #size: number;
   /** Pool calls under way. */
   #active = 0;
@@ -133,6 +137,7 @@ class PathDevice implements BlockDevice {
     this.#size = opened.size;
     this.readOnly = opened.readOnly;
     this.#inline = opened.inline;
+    this.#zeroingDiscard = opened.zeroingDiscard;
   }
 
   get size(): number {
@@ -342,8 +347,25 @@ class PathDevice implements BlockDevice {
   }
 
   async #zero(offset: number, length: number): Promise<void> {
+    if (await this.#discardUnits(offset, length)) return;
     if (await punchHole(this.#fd, offset, length)) return;
     if (await zeroRange(this.#fd, offset, length)) return;
+    await this.#writeZeroBytes(offset, length);
+  }
+
+  /** Discards the whole units of a range and writes zeroes to what is left at its ends; `false`: there is no whole unit. */
+  async #discardUnits(offset: number, length: number): Promise<boolean> {
+    const unit = this.#zeroingDiscard;
+    if (unit === null) return false;
+    const start = Math.ceil(offset / unit) * unit;
+    const end = Math.floor((offset + length) / unit) * unit;
+    if (end <= start || !(await discardRange(this.#fd, start, end - start))) return false;
+    await this.#writeZeroBytes(offset, start - offset);
+    await this.#writeZeroBytes(end, offset + length - end);
+    return true;
+  }
+
+  async #writeZeroBytes(offset: number, length: number): Promise<void> {
     for (let done = 0; done < length; done += zeroes.byteLength) {
       await this.#writeInPool(zeroes.subarray(0, Math.min(zeroes.byteLength, length - done)), offset + done);
     }
