@@ -10,17 +10,20 @@ export interface PublishedBy {
   readonly lun: number;
   /** Whether a login needs the access's secret. */
   readonly chap: boolean;
+  /** Name that initiators log in with. Default: the id of the access. */
+  readonly user?: string;
 }
 
 /** What a client of an access over iSCSI needs, as Cinder's clients and os-brick understand it (Block Storage API v3, `connection_info`). */
-export function iscsiConnectionInfo({ iqnPrefix, portals, lun, chap }: PublishedBy, request: ExportRequest): ConnectionInfo {
+export function iscsiConnectionInfo(by: PublishedBy, request: ExportRequest): ConnectionInfo {
+  const { iqnPrefix, portals, lun, chap, user = request.accessId } = by;
   const iqn = targetName(iqnPrefix, request.accessId);
   const several = portals.length > 1 && {
     target_portals: portals,
     target_iqns: portals.map(() => iqn),
     target_luns: portals.map(() => lun),
   };
-  const proof = chap && { auth_method: 'CHAP', auth_username: request.accessId, auth_password: request.secret };
+  const proof = chap && { auth_method: 'CHAP', auth_username: user, auth_password: request.secret };
   return {
     driverVolumeType: 'iscsi',
     data: {

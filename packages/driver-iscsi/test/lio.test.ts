@@ -50,12 +50,15 @@ async function started(config: unknown = {}) {
 
 test('an access is a target with one portal group that wants the secret of the access', async () => {
   const { tree, transport } = await started();
-  const request = await requestOf();
+  const request = { ...(await requestOf()), accessId: '0b9b3539-df0d-4586-b4ab-e9568d667b0e' };
   await transport.export(request, call);
   const target = `iscsi/iqn.2026-11.org.scoria:${request.accessId}/tpgt_1`;
   expect(tree.attributes.get(`${target}/enable`)).toBe('1');
   expect(tree.attributes.get(`${target}/attrib/authentication`)).toBe('1');
-  expect(tree.attributes.get(`${target}/auth/userid`)).toBe(request.accessId);
+  const { auth_username: user } = transport.connectionInfo(request).data;
+  expect(tree.attributes.get(`${target}/auth/userid`)).toBe(user);
+  // LIO would take it for base64.
+  expect(user).not.toMatch(/^0[bx]/i);
   expect(tree.attributes.get(`${target}/auth/password`)).toBe(request.secret);
   expect(tree.attributes.get(`${target}/attrib/demo_mode_write_protect`)).toBe('0');
   expect(tree.value('vpd_unit_serial')).toBe(request.volumeId);

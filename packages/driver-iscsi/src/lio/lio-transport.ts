@@ -15,7 +15,7 @@ import { advertisedPortals, listenAddresses } from '../portal-configuration.ts';
 import { Backstores } from './backstore.ts';
 import type { ConfigTree } from './configfs.ts';
 import type { LioConfiguration } from './configuration.ts';
-import { Targets } from './targets.ts';
+import { Targets, userOf } from './targets.ts';
 
 /** What a {@link LioTransport} needs. */
 export interface LioTransportOptions {
@@ -127,7 +127,9 @@ export class LioTransport implements Transport {
 
   connectionInfo(request: ExportRequest): ConnectionInfo {
     const { config } = this.#options;
-    return iscsiConnectionInfo({ iqnPrefix: config.iqnPrefix, portals: advertisedPortals(config), lun: 0, chap: true }, request);
+    const { iqnPrefix } = config;
+    const user = userOf(request.accessId);
+    return iscsiConnectionInfo({ iqnPrefix, portals: advertisedPortals(config), lun: 0, chap: true, user }, request);
   }
 
   /** Bytes are exact to a MiB. LIO counts commands of all kinds together: they are parted in the proportion of the bytes. */

@@ -16,6 +16,12 @@ export interface TargetOptions {
   readonly loginTimeout: number;
 }
 
+/**
+ * Name that initiators of an access log in with. Linux 6.0 and later take a name that begins with `0b`, as an id may, for
+ * base64 (`extract_param` of the iSCSI target) and refuse the login.
+ */
+export const userOf = (accessId: string): string => `scoria-${accessId}`;
+
 const fabric = 'iscsi';
 const unit = 'lun/lun_0';
 /** Names of the link from the logical unit to its backstore. They tell what may be done with it. */
@@ -178,13 +184,13 @@ export class Targets {
   }
 
   async #setSecret(credentials: string, { accessId, secret }: ExportRequest): Promise<void> {
-    await this.#tree.set(join(credentials, 'userid'), accessId);
+    await this.#tree.set(join(credentials, 'userid'), userOf(accessId));
     await this.#tree.set(join(credentials, 'password'), secret);
   }
 
   async #hasSecret(credentials: string, { accessId, secret }: ExportRequest): Promise<boolean> {
     const [user, password] = await Promise.all(['userid', 'password'].map((name) => this.#tree.read(join(credentials, name))));
-    return user === accessId && password === secret;
+    return user === userOf(accessId) && password === secret;
   }
 
   /** Lets one initiator name in, and no other. */
