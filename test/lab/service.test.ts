@@ -43,7 +43,7 @@ afterAll(async () => {
 
 const api = (): BlockStorageApi => service.api.withPatience(patience);
 const infoOf = ({ connection }: Attached): ConnectionInfo => ({ driverVolumeType: 'iscsi', data: connection });
-const attach = async (volumeId: string): Promise<Attached> => api().attach(volumeId, { ...(await host.connector()) });
+const attach = async (volumeId: string): Promise<Attached> => api().attach(volumeId, { ...(await host.connector(call)) });
 const connect = (attached: Attached): Promise<ConnectedDevice> => host.connect(infoOf(attached), { readOnly: false }, call);
 
 async function detach(attached: Attached): Promise<void> {
