@@ -13,7 +13,9 @@ import { startIscsid } from './fixtures/open-iscsi.ts';
 import { volumeGroup, type VolumeGroup } from './fixtures/volume-group.ts';
 
 // The assembled service while what is below it fails: disks of a group, space of a thin pool, and LVM's program itself.
+// driver-lvm.test.ts has the same of the driver alone; this one waits for the service's patience, so it is LAB_LONG=1's.
 
+const long = test.runIf(process.env['LAB_LONG'] === '1');
 const patience = 120_000;
 const mebibyte = 1024 ** 2;
 const call: PluginCall = { signal: new AbortController().signal, fence: 1, progress: () => {} };
@@ -137,7 +139,7 @@ async function expectCreation(volumeType: string): Promise<void> {
   await api().deleteVolume(id);
 }
 
-test('a group that loses a disk takes no volumes and tells why; others go on, also after a start; it comes back with its disk', async () => {
+long('a group that loses a disk takes no volumes and tells why; others go on, also after a start; it comes back with its disk', async () => {
   await expectCreation('weak');
   await failDisk();
   await until('the loss to be told', async () => ((await freeOf('weak')) === 0 ? true : undefined), patience);
@@ -156,7 +158,7 @@ test('a group that loses a disk takes no volumes and tells why; others go on, al
   expect(await stateOf('weak')).toBe('up');
 }, 600_000);
 
-test.each([
+long.each([
   { mode: 'hangs', why: /lvm lvcreate.* did not end within/s },
   { mode: 'warns', why: /the lab lets this fail/ },
 ])(
@@ -171,7 +173,7 @@ test.each([
   300_000,
 );
 
-test('a report of LVM that cannot be read takes its backend out of service, and tells so', async () => {
+long('a report of LVM that cannot be read takes its backend out of service, and tells so', async () => {
   await writeFile(stubMode, 'babbles lvs\n');
   await until('the backend to be out of service', async () => ((await freeOf('thin')) === 0 ? true : undefined), patience);
   await expectFailure('thin', /report of sound\/scoria-pool cannot be read/);
@@ -180,7 +182,7 @@ test('a report of LVM that cannot be read takes its backend out of service, and 
   await expectCreation('thin');
 }, 300_000);
 
-test('writes to a full thin pool fail and nothing hangs; with more space they go on', async () => {
+long('writes to a full thin pool fail and nothing hangs; with more space they go on', async () => {
   await using _iscsid = await startIscsid();
   const exec = new SystemExec({ clock: systemClock, log: silentLog });
   const host = new OpenIscsiInitiator({ exec, clock: systemClock, log: silentLog });
