@@ -139,24 +139,28 @@ async function expectCreation(volumeType: string): Promise<void> {
   await api().deleteVolume(id);
 }
 
-long('a group that loses a disk takes no volumes and tells why; others go on, also after a start; it comes back with its disk', async () => {
-  await expectCreation('weak');
-  await failDisk();
-  await until('the loss to be told', async () => ((await freeOf('weak')) === 0 ? true : undefined), patience);
-  await expectFailure('weak', /failing/);
-  await expectCreation('thin');
+long(
+  'a group that loses a disk takes no volumes and tells why; others go on, also after a start; it comes back with its disk',
+  async () => {
+    await expectCreation('weak');
+    await failDisk();
+    await until('the loss to be told', async () => ((await freeOf('weak')) === 0 ? true : undefined), patience);
+    await expectFailure('weak', /failing/);
+    await expectCreation('thin');
 
-  await service.killControlPlane();
-  await service.start();
-  await expectFailure('weak', /failing.*(lacks 1 of its physical volumes|missing)/is);
-  await expectCreation('thin');
-  expect([await stateOf('weak'), await stateOf('thin')]).toEqual(['down', 'up']);
+    await service.killControlPlane();
+    await service.start();
+    await expectFailure('weak', /failing.*(lacks 1 of its physical volumes|missing)/is);
+    await expectCreation('thin');
+    expect([await stateOf('weak'), await stateOf('thin')]).toEqual(['down', 'up']);
 
-  await mendDisk();
-  await until('the return of the backend', async () => ((await freeOf('weak')) > 0 ? true : undefined), patience);
-  await expectCreation('weak');
-  expect(await stateOf('weak')).toBe('up');
-}, 600_000);
+    await mendDisk();
+    await until('the return of the backend', async () => ((await freeOf('weak')) > 0 ? true : undefined), patience);
+    await expectCreation('weak');
+    expect(await stateOf('weak')).toBe('up');
+  },
+  600_000,
+);
 
 long.each([
   { mode: 'hangs', why: /lvm lvcreate.* did not end within/s },
@@ -173,46 +177,54 @@ long.each([
   300_000,
 );
 
-long('a report of LVM that cannot be read takes its backend out of service, and tells so', async () => {
-  await writeFile(stubMode, 'babbles lvs\n');
-  await until('the backend to be out of service', async () => ((await freeOf('thin')) === 0 ? true : undefined), patience);
-  await expectFailure('thin', /report of sound\/scoria-pool cannot be read/);
-  await writeFile(stubMode, '');
-  await until('the return of the backend', async () => ((await freeOf('thin')) > 0 ? true : undefined), patience);
-  await expectCreation('thin');
-}, 300_000);
+long(
+  'a report of LVM that cannot be read takes its backend out of service, and tells so',
+  async () => {
+    await writeFile(stubMode, 'babbles lvs\n');
+    await until('the backend to be out of service', async () => ((await freeOf('thin')) === 0 ? true : undefined), patience);
+    await expectFailure('thin', /report of sound\/scoria-pool cannot be read/);
+    await writeFile(stubMode, '');
+    await until('the return of the backend', async () => ((await freeOf('thin')) > 0 ? true : undefined), patience);
+    await expectCreation('thin');
+  },
+  300_000,
+);
 
-long('writes to a full thin pool fail and nothing hangs; with more space they go on', async () => {
-  await using _iscsid = await startIscsid();
-  const exec = new SystemExec({ clock: systemClock, log: silentLog });
-  const host = new OpenIscsiInitiator({ exec, clock: systemClock, log: silentLog });
-  const volumeId = await api().newVolume({ size: 1 });
-  const attached = await api().attach(volumeId, { ...(await host.connector(call)) });
-  const info = { driverVolumeType: 'iscsi', data: attached.connection };
-  const device = await host.connect(info, { readOnly: false }, call);
-  const write = async (at: number) => {
-    await device.write(Buffer.alloc(8 * mebibyte, 1 + at), at * 8 * mebibyte);
-    await device.flush();
-  };
-  const fill = async () => {
-    for (let at = 0; at < 64; at++) await write(at);
-  };
-  await expect(fill()).rejects.toMatchObject({ code: expect.stringMatching(/^device-/) });
-  await until('the full pool to be told', async () => ((await freeOf('thin')) === 0 ? true : undefined), patience);
-  await expectFailure('thin', /lab@thin#sound/);
+long(
+  'writes to a full thin pool fail and nothing hangs; with more space they go on',
+  async () => {
+    await using _iscsid = await startIscsid();
+    const exec = new SystemExec({ clock: systemClock, log: silentLog });
+    const host = new OpenIscsiInitiator({ exec, clock: systemClock, log: silentLog });
+    const volumeId = await api().newVolume({ size: 1 });
+    const attached = await api().attach(volumeId, { ...(await host.connector(call)) });
+    const info = { driverVolumeType: 'iscsi', data: attached.connection };
+    const device = await host.connect(info, { readOnly: false }, call);
+    const write = async (at: number) => {
+      await device.write(Buffer.alloc(8 * mebibyte, 1 + at), at * 8 * mebibyte);
+      await device.flush();
+    };
+    const fill = async () => {
+      for (let at = 0; at < 64; at++) await write(at);
+    };
+    await expect(fill()).rejects.toMatchObject({ code: expect.stringMatching(/^device-/) });
+    await until('the full pool to be told', async () => ((await freeOf('thin')) === 0 ? true : undefined), patience);
+    await expectFailure('thin', /lab@thin#sound/);
 
-  await run('lvextend', ['--size', '+1g', `${sound.name}/${thinPool}`], { must: true });
-  await until('the new space', async () => ((await freeOf('thin')) > 0 ? true : undefined), patience);
-  await host.disconnect(info, call);
-  const again = await host.connect(info, { readOnly: false }, call);
-  await again.write(Buffer.alloc(mebibyte, 7), 900 * mebibyte);
-  await again.flush();
-  const found = Buffer.alloc(mebibyte);
-  await again.read(found, 0);
-  expect(found.equals(Buffer.alloc(mebibyte, 1))).toBe(true);
-  await host.disconnect(info, call);
-  await api().detach(attached.id);
-  await api().deleteVolume(volumeId);
-  expect(await hostDisks()).toEqual([]);
-  expect(await kernelExports()).toEqual([]);
-}, 600_000);
+    await run('lvextend', ['--size', '+1g', `${sound.name}/${thinPool}`], { must: true });
+    await until('the new space', async () => ((await freeOf('thin')) > 0 ? true : undefined), patience);
+    await host.disconnect(info, call);
+    const again = await host.connect(info, { readOnly: false }, call);
+    await again.write(Buffer.alloc(mebibyte, 7), 900 * mebibyte);
+    await again.flush();
+    const found = Buffer.alloc(mebibyte);
+    await again.read(found, 0);
+    expect(found.equals(Buffer.alloc(mebibyte, 1))).toBe(true);
+    await host.disconnect(info, call);
+    await api().detach(attached.id);
+    await api().deleteVolume(volumeId);
+    expect(await hostDisks()).toEqual([]);
+    expect(await kernelExports()).toEqual([]);
+  },
+  600_000,
+);
