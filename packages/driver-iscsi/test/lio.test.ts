@@ -1,6 +1,6 @@
 import { rm, truncate } from 'node:fs/promises';
 import { fileVolumes, RecordingLog, transportConformance, type TestVolumes } from '@scoria/conformance';
-import { noExec, systemRandom, type Exec, type ExportRequest, type PluginCall } from '@scoria/core';
+import { noExec, systemClock, systemRandom, type Exec, type ExportRequest, type PluginCall } from '@scoria/core';
 import { afterEach, beforeEach, describe, expect, test } from 'vitest';
 import { lioConfiguration } from '../src/lio/configuration.ts';
 import { LioTransport } from '../src/lio/lio-transport.ts';
@@ -10,7 +10,7 @@ const call: PluginCall = { signal: new AbortController().signal, fence: 1, progr
 const MiB = 1024 * 1024;
 
 function transportOn(tree: FakeLio, config: unknown = {}, exec: Exec = noExec): LioTransport {
-  return new LioTransport({ config: lioConfiguration.parse(config), tree, log: new RecordingLog(), exec });
+  return new LioTransport({ config: lioConfiguration.parse(config), tree, clock: systemClock, log: new RecordingLog(), exec });
 }
 
 transportConformance({
@@ -18,7 +18,7 @@ transportConformance({
   test,
   create: async () => {
     const [tree, log] = [new FakeLio(), new RecordingLog()];
-    const make = () => new LioTransport({ config: lioConfiguration.parse({}), tree, log, exec: noExec });
+    const make = () => new LioTransport({ config: lioConfiguration.parse({}), tree, clock: systemClock, log, exec: noExec });
     return { transport: make(), restart: async () => make(), volumes: await fileVolumes(), log, cleanup: async () => {} };
   },
 });
@@ -136,6 +136,21 @@ test('sessions are told by the names of their initiators', async () => {
   await transport.export(request, call);
   tree.attributes.set(`iscsi/iqn.2026-11.org.scoria:${request.accessId}/tpgt_1/dynamic_sessions`, 'iqn.a:1\niqn.b:2\n');
   expect((await transport.list(call))[0]?.sessions).toEqual(['iqn.a:1', 'iqn.b:2']);
+});
+
+test('an access has ended when the kernel tells no session of it any more', async () => {
+  const { tree, transport } = await started();
+  const request = await requestOf();
+  await transport.export(request, call);
+  const sessions = `iscsi/iqn.2026-11.org.scoria:${request.accessId}/tpgt_1/dynamic_sessions`;
+  tree.attributes.set(sessions, 'iqn.late:1\n');
+  let ended = false;
+  const ending = transport.unexport(request.accessId, call).then(() => (ended = true));
+  await expect.poll(() => tree.attributes.get(sessions)).toBe('iqn.late:1\n');
+  expect(ended).toBe(false);
+  tree.attributes.set(sessions, '');
+  await ending;
+  expect(await transport.list(call)).toEqual([]);
 });
 
 test('all portals are listened on', async () => {

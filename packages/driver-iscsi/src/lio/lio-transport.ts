@@ -1,6 +1,7 @@
 import {
   ObjectLocks,
   ScoriaError,
+  type Clock,
   type ConnectionInfo,
   type Exec,
   type ExportRequest,
@@ -22,6 +23,7 @@ export interface LioTransportOptions {
   readonly config: LioConfiguration;
   /** LIO's tree; of the kernel: `new Configfs(lioRoot)`. */
   readonly tree: ConfigTree;
+  readonly clock: Clock;
   readonly log: Log;
   /** Runs modprobe at the start, where the kernel's modules are not loaded. No other program is ever run. */
   readonly exec: Exec;
@@ -55,10 +57,10 @@ export class LioTransport implements Transport {
   #started = false;
 
   constructor(options: LioTransportOptions) {
-    const { config, tree } = options;
+    const { config, tree, clock } = options;
     this.#options = options;
     this.#tree = tree;
-    this.#targets = new Targets(tree, { ...config, portals: listenAddresses(config) });
+    this.#targets = new Targets(tree, { ...config, portals: listenAddresses(config), clock });
     this.#backstores = new Backstores(tree, config.iqnPrefix);
   }
 

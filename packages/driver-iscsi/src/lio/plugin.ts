@@ -9,5 +9,5 @@ export const lioPlugin = definePlugin({
   kind: 'transport',
   api: '^1.0',
   config: lioConfiguration,
-  create: ({ config, log, exec }) => new LioTransport({ config, tree: new Configfs(lioRoot), log, exec }),
+  create: ({ config, clock, log, exec }) => new LioTransport({ config, tree: new Configfs(lioRoot), clock, log, exec }),
 });

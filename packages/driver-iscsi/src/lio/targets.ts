@@ -1,5 +1,5 @@
 import { join } from 'node:path';
-import { ScoriaError, type ExportRequest, type ExportStatus } from '@scoria/core';
+import { ScoriaError, type Clock, type ExportRequest, type ExportStatus } from '@scoria/core';
 import { accessIdOf, uuidOf } from '../access-id.ts';
 import { checkedInitiatorName } from '../initiator-name.ts';
 import { formatAddress, type ListenAddress } from '../protocol/listen-address.ts';
@@ -14,6 +14,7 @@ export interface TargetOptions {
   readonly queueDepth: number;
   /** Seconds. */
   readonly loginTimeout: number;
+  readonly clock: Clock;
 }
 
 /**
@@ -28,6 +29,9 @@ const unit = 'lun/lun_0';
 const backstoreLinks = { readWrite: 'read-write', readOnly: 'read-only' } as const;
 /** The largest that LIO's parameters allow and initiators ask for, bytes. */
 const dataSegmentLength = 262_144;
+/** Time for sessions to end after their target is disabled, and between two looks, ms. */
+const sessionDeadline = 20_000;
+const sessionPoll = 20;
 
 /**
  * The iSCSI targets of one transport in LIO: one for each access, with one portal group and LUN 0. The alias of a target
@@ -130,11 +134,22 @@ export class Targets {
     }
     for (const link of Object.values(backstoreLinks)) if (await this.#tree.unlink(join(group, unit, link))) break;
     await this.#tree.remove(join(group, unit));
-    const sessions = await this.#tree.read(join(group, 'dynamic_sessions'));
-    if (sessions) {
-      throw new ScoriaError('transport-failed', `LIO has not ended the sessions of access ${accessId}`, {
-        details: { sessions },
-      });
+    await this.#untilNoSession(accessId);
+  }
+
+  /** A login that was under way is a session for a moment after the target was disabled. */
+  async #untilNoSession(accessId: string): Promise<void> {
+    const { clock } = this.#options;
+    const end = clock.monotonic() + sessionDeadline;
+    for (;;) {
+      const sessions = await this.#tree.read(join(this.#group(accessId), 'dynamic_sessions'));
+      if (!sessions) return;
+      if (clock.monotonic() >= end) {
+        throw new ScoriaError('transport-failed', `LIO has not ended the sessions of access ${accessId}`, {
+          details: { sessions },
+        });
+      }
+      await clock.sleep(sessionPoll);
     }
   }
 
