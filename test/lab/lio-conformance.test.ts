@@ -4,15 +4,13 @@ import lio from '../../packages/driver-iscsi/src/lio/index.ts';
 import { connect } from './fixtures/iscsi-client.ts';
 import { loopVolumes } from './fixtures/loop-volumes.ts';
 
-/** LIO now and then tells a session for a moment longer than unexport looks for it. */
-const long = describe.runIf(process.env['LAB_LONG'] === '1');
 const config = { listen: ['127.0.0.1:3260'] };
 
-long('LIO with files', () => {
+describe('LIO with files', () => {
   transportConformance({ describe, test, create: () => startTransport(lio, config), connect });
 });
 
-long('LIO with block devices', () => {
+describe('LIO with block devices', () => {
   transportConformance({
     describe,
     test,
