@@ -1,5 +1,6 @@
 import { stat } from 'node:fs/promises';
 import {
+  ObjectLocks,
   ScoriaError,
   type AnyVolumeDriver,
   type BackendIdentity,
@@ -26,7 +27,6 @@ import { manageableIn, manageIn, unmanageIn } from './manageable.ts';
 import { nameOf, ourTags, type Kind } from './ownership.ts';
 import { ThickLayout } from './thick-layout.ts';
 import { ThinLayout } from './thin-layout.ts';
-import { KeyedQueues } from './turn-queue.ts';
 import { VolumeGroup } from './volume-group.ts';
 
 /** What an {@link LvmDriver} is made of. */
@@ -57,7 +57,7 @@ export class LvmDriver implements AnyVolumeDriver {
   readonly #layout: Layout;
   readonly #groups: ReadonlyMap<string, VolumeGroup>;
   /** Verbs and recovery of one placement come one after the other. */
-  readonly #placements = new KeyedQueues();
+  readonly #placements = new ObjectLocks();
   #backendId: string | undefined;
 
   constructor(options: LvmDriverOptions) {
@@ -256,28 +256,29 @@ export class LvmDriver implements AnyVolumeDriver {
 
   /** Finishes or removes what crashes left, unless somebody works on it. */
   async #recover(group: VolumeGroup, call: PluginCall): Promise<void> {
-    const { log } = this.#options;
     const leftovers = [...group.volumes].filter(
       ({ ownership, ...volume }) => ownership?.backendId === group.backendId && !this.#isObject(group, { ...volume, ownership }),
     );
     for (const { name, ownership } of leftovers) {
-      if (!ownership) continue;
-      await this.#placements.run(ownership.placementId, call.signal, async () => {
-        await group.know(call.signal);
-        const leftover = group.get(name);
-        // It was finished meanwhile, or is gone.
-        if (!leftover || this.#isObject(group, leftover)) return;
-        // Its deletion goes on when it is asked for again, and may take hours.
-        if (leftover.ownership && leftover.ownership.erased > 0) return;
-        if (leftover.role === undefined) return void (await group.retag(leftover, [], ourTags(leftover.tags), call.signal));
-        try {
-          await this.#layout.recover(group, leftover, call);
-          log.info({}, `Cleared away ${group.name}/${name}, which had been left half-made`);
-        } catch (error) {
-          call.signal.throwIfAborted();
-          log.warn({ err: error }, `${group.name}/${name} was left half-made and cannot be cleared away`);
-        }
-      });
+      if (ownership) await this.#alone(ownership, call, () => this.#finish(group, name, call));
+    }
+  }
+
+  async #finish(group: VolumeGroup, name: string, call: PluginCall): Promise<void> {
+    await group.know(call.signal);
+    const leftover = group.get(name);
+    // It was finished meanwhile, or is gone.
+    if (!leftover || this.#isObject(group, leftover)) return;
+    // Its deletion goes on when it is asked for again, and may take hours.
+    if (leftover.ownership && leftover.ownership.erased > 0) return;
+    if (leftover.role === undefined) return void (await group.retag(leftover, [], ourTags(leftover.tags), call.signal));
+    const { log } = this.#options;
+    try {
+      await this.#layout.recover(group, leftover, call);
+      log.info({}, `Cleared away ${group.name}/${name}, which had been left half-made`);
+    } catch (error) {
+      call.signal.throwIfAborted();
+      log.warn({ err: error }, `${group.name}/${name} was left half-made and cannot be cleared away`);
     }
   }
 
@@ -335,8 +336,8 @@ export class LvmDriver implements AnyVolumeDriver {
     });
   }
 
-  #alone<T>({ placementId }: BackendObject, { signal }: PluginCall, work: () => Promise<T>): Promise<T> {
-    return this.#placements.run(placementId, signal, work);
+  #alone<T>({ placementId }: Pick<BackendObject, 'placementId'>, { signal }: PluginCall, work: () => Promise<T>): Promise<T> {
+    return this.#placements.run([placementId], work, signal);
   }
 
   /** Does something for each group; those that fail are told in the log, unless all do. */

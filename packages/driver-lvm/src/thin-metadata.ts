@@ -1,7 +1,6 @@
-import { ScoriaError, type Extent } from '@scoria/core';
+import { ObjectLocks, ScoriaError, type Extent } from '@scoria/core';
 import type { LogicalVolume } from './logical-volume.ts';
 import type { LvmCommands } from './lvm-commands.ts';
-import { TurnQueue } from './turn-queue.ts';
 import type { VolumeGroup } from './volume-group.ts';
 
 const sector = 512;
@@ -92,7 +91,7 @@ function unreadable(why: string): ScoriaError {
 export class ThinMetadata {
   readonly #commands: LvmCommands;
   readonly #pool: string;
-  readonly #queues = new Map<string, TurnQueue>();
+  readonly #turns = new ObjectLocks();
   /** Groups where nothing of a process before us is left. */
   readonly #released = new Set<string>();
 
@@ -131,17 +130,14 @@ export class ThinMetadata {
     limit: number,
     command: () => Promise<readonly [string, readonly string[]]>,
   ): AsyncGenerator<Extent> {
-    const queue = this.#queues.get(group.name) ?? new TurnQueue();
-    this.#queues.set(group.name, queue);
     const { promise: over, resolve: end } = Promise.withResolvers<void>();
     const { promise: turn, resolve: begin, reject: refuse } = Promise.withResolvers<void>();
-    // A generator may be left at any element, so that it cannot itself be the work of a queue.
-    const inQueue = queue
-      .run(signal, async () => {
-        begin();
-        await over;
-      })
-      .catch(refuse);
+    // A generator may be left at any element, so that it cannot itself be the work of a turn.
+    const reading = async () => {
+      begin();
+      await over;
+    };
+    const inTurn = this.#turns.run([group.name], reading, signal).catch(refuse);
     await turn;
     try {
       const [program, args] = await command();
@@ -155,7 +151,7 @@ export class ThinMetadata {
       }
     } finally {
       end();
-      await inQueue;
+      await inTurn;
     }
   }
 

@@ -1,6 +1,5 @@
-import { ScoriaError } from '@scoria/core';
+import { ObjectLocks, ScoriaError } from '@scoria/core';
 import { holdersOf } from './device-holders.ts';
-import { TurnQueue } from './turn-queue.ts';
 import { logicalVolumeOf, madeVolume, renamed, resized, retagged, type LogicalVolume } from './logical-volume.ts';
 import type { LvmCommands } from './lvm-commands.ts';
 import { isFailure } from './lvm-error.ts';
@@ -30,7 +29,7 @@ const atOnce = 200;
 export class VolumeGroup {
   readonly name: string;
   readonly #commands: LvmCommands;
-  readonly #queue = new TurnQueue();
+  readonly #turns = new ObjectLocks();
   #facts: GroupRow | undefined;
   #volumes = new Map<string, LogicalVolume>();
   #known = false;
@@ -49,7 +48,7 @@ export class VolumeGroup {
   /** Fills the model. `backend-unavailable` when the group is not there. */
   async refresh(signal: AbortSignal): Promise<void> {
     const asked = this.#begun;
-    await this.#queue.run(signal, async () => {
+    await this.#inTurn(signal, async () => {
       // A report that began after this one was asked for does as well.
       if (this.#known && this.#reported > asked) return;
       const number = ++this.#begun;
@@ -151,7 +150,7 @@ export class VolumeGroup {
 
   /** Reports the group without its logical volumes: costs the same however many there are. */
   async reportFacts(signal: AbortSignal): Promise<GroupRow> {
-    return this.#queue.run(signal, async () => {
+    return this.#inTurn(signal, async () => {
       const stdout = await this.#commands.report(`look at volume group ${this.name}`, groupReportOf(this.name), signal);
       return (this.#facts = parseGroup(this.name, stdout));
     });
@@ -159,7 +158,7 @@ export class VolumeGroup {
 
   /** Reports one logical volume with the group. */
   async report(name: string, signal: AbortSignal): Promise<DetailRow> {
-    return this.#queue.run(signal, async () => {
+    return this.#inTurn(signal, async () => {
       const what = `look at logical volume ${this.name}/${name}`;
       const row = parseVolume(this.name, name, await this.#commands.report(what, volumeReportOf(this.name, name), signal));
       this.#facts = row;
@@ -170,7 +169,7 @@ export class VolumeGroup {
 
   /** Where a logical volume lies, as {@link extend} takes it. */
   async ranges(name: string, signal: AbortSignal): Promise<readonly string[]> {
-    return this.#queue.run(signal, async () => {
+    return this.#inTurn(signal, async () => {
       const what = `look at the extents of ${this.name}/${name}`;
       return parseRanges(this.name, name, await this.#commands.report(what, rangesReportOf(this.name, name), signal));
     });
@@ -371,6 +370,10 @@ export class VolumeGroup {
     return made;
   }
 
+  #inTurn<T>(signal: AbortSignal, work: () => Promise<T>): Promise<T> {
+    return this.#turns.run([this.name], work, signal);
+  }
+
   #mark(volumes: readonly LogicalVolume[], active: boolean): void {
     for (const { name } of volumes) {
       const present = this.#volumes.get(name);
@@ -383,7 +386,7 @@ export class VolumeGroup {
   }
 
   async #change(signal: AbortSignal, what: string, args: readonly string[], apply: () => void): Promise<void> {
-    await this.#queue.run(signal, async () => {
+    await this.#inTurn(signal, async () => {
       try {
         await this.#commands.change(what, args);
         apply();

@@ -2,19 +2,37 @@
 export class ObjectLocks {
   readonly #tails = new Map<string, Promise<void>>();
 
-  /** Runs `work` when every earlier work of these keys has settled. Keys are taken in sorted order, so two callers cannot block each other. */
-  async run<T>(keys: readonly string[], work: () => Promise<T>): Promise<T> {
-    const sorted = [...new Set(keys)].toSorted();
-    const before = Promise.all(sorted.map((key) => this.#tails.get(key)));
-    const { promise: tail, resolve: release } = Promise.withResolvers<void>();
-    // All keys are claimed in one turn: nobody can come between.
-    for (const key of sorted) this.#tails.set(key, tail);
-    await before;
+  /**
+   * Runs `work` when every earlier work of these keys has settled. Keys are taken all at once, so callers cannot block each
+   * other. Work whose signal aborts while it waits is never begun; begun work is waited for.
+   */
+  async run<T>(keys: readonly string[], work: () => Promise<T>, signal?: AbortSignal): Promise<T> {
+    signal?.throwIfAborted();
+    const before = Promise.all(keys.map((key) => this.#tails.get(key)));
+    const { promise: over, resolve: release } = Promise.withResolvers<void>();
+    // Who gives up while it waits must not let the next one pass those before.
+    const tail = before.then(() => over);
+    for (const key of keys) this.#tails.set(key, tail);
     try {
+      await (signal ? settledOrAborted(before, signal) : before);
       return await work();
     } finally {
       release();
-      for (const key of sorted) if (this.#tails.get(key) === tail) this.#tails.delete(key);
+      void tail.then(() => {
+        for (const key of keys) if (this.#tails.get(key) === tail) this.#tails.delete(key);
+      });
     }
+  }
+}
+
+async function settledOrAborted(turn: Promise<unknown>, signal: AbortSignal): Promise<void> {
+  const { promise: aborted, reject } = Promise.withResolvers<never>();
+  const onAbort = () => reject(signal.reason);
+  signal.addEventListener('abort', onAbort, { once: true });
+  try {
+    await Promise.race([turn, aborted]);
+    signal.throwIfAborted();
+  } finally {
+    signal.removeEventListener('abort', onAbort);
   }
 }
