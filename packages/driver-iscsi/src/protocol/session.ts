@@ -21,6 +21,7 @@ import {
 } from './pdu.ts';
 import { ProtocolError } from './protocol-error.ts';
 import { ScsiTask, tagAfter } from './scsi-task.ts';
+import { SessionMemory } from './session-memory.ts';
 import { manageTasks } from './task-management.ts';
 import type { Target } from './target-registry.ts';
 import { TextExchange } from './text-exchange.ts';
@@ -75,23 +76,14 @@ export class Session {
   readonly #tasks = new Map<number, ScsiTask>();
   /** Buffers of the pool that immediate data were put into; weak, since a command may be dropped before it is one. */
   readonly #placed = new WeakSet<ArrayBufferLike>();
-  readonly #backlog: ScsiTask[] = [];
   readonly #window = new CommandWindow((bhs, data) => this.#handle(bhs, data));
   /** `null` where neither is agreed on, so that nothing is paid for them. */
   readonly #digests: Digests | null;
-  #charged = 0;
+  readonly #memory: SessionMemory;
   #immediateTasks = 0;
   #transferTag = 0;
   readonly #text: TextExchange;
   #closing: Promise<void> | null = null;
-  /** Begins what is affordable of what waits. */
-  readonly #drain = (): void => {
-    for (let next = this.#backlog[0]; next !== undefined; next = this.#backlog[0]) {
-      if (!this.#affords(next)) return this.#options.budget.wait(this.#drain);
-      this.#backlog.shift();
-      this.#begin(next);
-    }
-  };
 
   constructor(options: SessionOptions) {
     this.#options = options;
@@ -101,6 +93,7 @@ export class Session {
     this.limits = options.limits;
     this.pool = options.pool;
     this.target = options.target;
+    this.#memory = new SessionMemory(options.limits.memory, options.budget);
     const { headerDigest, dataDigest } = options.parameters;
     this.#digests = headerDigest || dataDigest ? { header: headerDigest, data: dataDigest } : null;
     this.#text = new TextExchange(options.parameters, options.target?.name ?? null, options.discover, () =>
@@ -212,29 +205,23 @@ export class Session {
 
   /** Begins a task when there is memory for its data; later otherwise, in order. */
   charge(task: ScsiTask): void {
-    if (this.#backlog.length === 0 && this.#affords(task)) {
-      this.#begin(task);
-    } else {
-      this.#backlog.push(task);
-      this.#options.budget.wait(this.#drain);
-    }
+    this.#memory.charge(task);
   }
 
   /** A task is over; `bufferInUse` while its data still have to leave. */
   taskEnded(task: ScsiTask, bufferInUse: boolean): void {
     this.#free(task);
     if (!task.charged) {
-      const index = this.#backlog.indexOf(task);
-      if (index >= 0) this.#backlog.splice(index, 1);
+      this.#memory.withdraw(task);
     } else if (bufferInUse) {
       this.#connection.whenSent({
         sent: () => {
           task.sent();
-          this.#discharge(task.cost);
+          this.#memory.discharge(task);
         },
       });
     } else {
-      this.#discharge(task.cost);
+      this.#memory.discharge(task);
     }
   }
 
@@ -291,7 +278,7 @@ export class Session {
       unit.loseNexus(this.nexus);
       await unit.taskSet.abort((task) => task.nexus === this.nexus);
     }
-    this.#options.budget.forget(this.#drain);
+    this.#memory.close();
     this.#options.onClosed();
   }
 
@@ -306,24 +293,6 @@ export class Session {
     this.#tasks.delete(task.taskTag);
     if (task.numbered) this.#window.widen();
     else this.#immediateTasks--;
-  }
-
-  #discharge(cost: number): void {
-    this.#charged -= cost;
-    this.#options.budget.give(cost);
-    this.#drain();
-  }
-
-  /** A session with nothing under way affords anything, so that each one goes on. */
-  #affords({ cost }: ScsiTask): boolean {
-    return this.#charged === 0 || (this.#charged + cost <= this.limits.memory && this.#options.budget.fits(cost));
-  }
-
-  #begin(task: ScsiTask): void {
-    task.charged = true;
-    this.#charged += task.cost;
-    this.#options.budget.take(task.cost);
-    task.begin();
   }
 
   #handle(bhs: Buffer, data: Buffer): void {
