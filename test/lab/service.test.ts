@@ -7,7 +7,7 @@ import { SeededRandom } from '../simulation/seeded-random.ts';
 import { type Attached, type BlockStorageApi } from '../system/block-storage-api.ts';
 import { until } from '../system/polling.ts';
 import type { Service } from '../system/service.ts';
-import { hostDisks, kernelExports, logicalVolumes, lvmService, thinPool } from './fixtures/lvm-service.ts';
+import { hostDisks, kernelExports, logicalVolumes, lvmService, standOf, thinPool } from './fixtures/lvm-service.ts';
 import { startIscsid, type Iscsid } from './fixtures/open-iscsi.ts';
 import { volumeGroup, type VolumeGroup } from './fixtures/volume-group.ts';
 
@@ -234,6 +234,22 @@ const actions: Readonly<Record<string, Prepare>> = {
   },
 };
 
+/** Kills the service a while after it was asked, and starts it; all ends well while a host writes. */
+async function killedDuring(prepare: () => ReturnType<Prepare>, delay: number, writer: Writer): Promise<void> {
+  const ask = await prepare();
+  // The answer may never come.
+  const asked = ask().then(
+    () => undefined,
+    (error: unknown) => error,
+  );
+  await sleep(delay);
+  await service.killControlPlane();
+  await asked;
+  await writer.goesOn();
+  await service.start();
+  await expectRest();
+}
+
 // Its moments are matters of time, and it takes minutes.
 test.runIf(process.env['LAB_LONG'] === '1')(
   'killed in the middle of anything, the service ends it after a start, and an attached host notices nothing',
@@ -245,20 +261,9 @@ test.runIf(process.env['LAB_LONG'] === '1')(
     const writer = new Writer(device);
     for (const [name, prepare] of Object.entries(actions)) {
       for (let turn = 0; turn < kills; turn++) {
-        const ask = await prepare(used);
-        // The answer may never come.
-        const asked = ask().then(
-          () => undefined,
-          (error: unknown) => error,
-        );
         const delay = random.below(usual);
-        await sleep(delay);
-        await service.killControlPlane();
-        await asked;
-        await writer.goesOn();
-        await service.start();
-        await expectRest().catch((error: unknown) => {
-          throw new Error(`killed ${delay} ms after ${name}: ${String(error)}`, { cause: error });
+        await killedDuring(() => prepare(used), delay, writer).catch(async (error: unknown) => {
+          throw new Error(`killed ${delay} ms after ${name}: ${String(error)}\n${await standOf(service)}`, { cause: error });
         });
       }
     }
