@@ -2,9 +2,7 @@
  * What LVM and the kernel's target cost through Scoria, beside bare commands and writes of the same run. It runs in a
  * guest: `bench.sh` starts it. With `--quick` the figures mean little; with `--only 1,3` only those parts are run.
  */
-import { mkdtemp, writeFile } from 'node:fs/promises';
-import { tmpdir } from 'node:os';
-import { join } from 'node:path';
+import { writeFile } from 'node:fs/promises';
 import { parseArgs } from 'node:util';
 import { asMarkdown, asText, type Section } from '../../bench/report.ts';
 import { measureAttach, measureRestart } from './kernel-exports.ts';
@@ -17,12 +15,11 @@ const { values } = parseArgs({
 const { quick, only } = values;
 const rounds = quick ? 2 : 9;
 
-const directory = await mkdtemp(join(tmpdir(), 'scoria-bench-lab-'));
 const parts: Readonly<Record<string, () => Promise<Section>>> = {
   1: () => measureVolumes('thin', rounds),
   2: () => measureVolumes('thick', rounds),
-  3: () => measureAttach(directory, quick ? 3 : 25),
-  4: () => measureRestart(directory, quick ? 50 : 1_000),
+  3: () => measureAttach(quick ? 3 : 25),
+  4: () => measureRestart(quick ? 50 : 1_000),
   5: () => measureReports(quick ? [10, 100] : [10, 100, 1_000], rounds),
 };
 

@@ -194,7 +194,7 @@ export class Backstores {
   }
 
   async #make(path: string, control: string, device: string): Promise<void> {
-    await this.#tree.write(join(path, 'control'), control);
+    await this.#tree.set(join(path, 'control'), control);
     await this.#tree.set(join(path, 'udev_path'), device);
     try {
       await this.#tree.write(join(path, 'enable'), '1');

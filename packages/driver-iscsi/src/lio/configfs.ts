@@ -1,6 +1,7 @@
-import { closeSync, constants, openSync, writeSync } from 'node:fs';
-import { mkdir, readdir, readFile, readlink, rmdir, symlink, unlink, writeFile } from 'node:fs/promises';
+import { closeSync, constants, openSync, read, write, writeSync } from 'node:fs';
+import { mkdir, readdir, readlink, rmdir, symlink, unlink } from 'node:fs/promises';
 import { dirname, join, relative, resolve } from 'node:path';
+import { promisify } from 'node:util';
 import { ScoriaError } from '@scoria/core';
 
 /**
@@ -37,7 +38,25 @@ export const refusedWith = (error: unknown, ...reasons: readonly string[]): bool
 
 const errnoOf = (error: unknown): string => (error instanceof Error && 'code' in error ? String(error.code) : 'unknown');
 
-/** The kernel's own tree. What may wait, until commands under way have ended for example, is done in libuv's pool. */
+const readFrom = promisify(read);
+const writeTo = promisify(write);
+/** Longest value of an attribute (Linux, `SIMPLE_ATTR_SIZE` of configfs), bytes. */
+const longestValue = 4096;
+
+/** Opens an attribute, never makes one: it is there, or its object is not. No lock of the kernel's makes that wait. */
+async function withAttribute(full: string, mode: number, work: (file: number) => unknown): Promise<void> {
+  const file = openSync(full, mode);
+  try {
+    await work(file);
+  } finally {
+    closeSync(file);
+  }
+}
+
+/**
+ * The kernel's own tree. What may wait, until commands under way have ended for example, is done in libuv's pool; each way
+ * there and back costs more than most attributes take, so that nothing else is.
+ */
 export class Configfs implements ConfigTree {
   readonly root: string;
 
@@ -63,28 +82,22 @@ export class Configfs implements ConfigTree {
 
   async read(path: string): Promise<string | null> {
     let found: string | null = null;
-    // The kernel may end items of a list with NUL.
-    await this.#attempt('read', path, ['ENOENT'], async (full) => {
-      found = (await readFile(full, 'latin1')).replaceAll('\0', '').trim();
-    });
+    await this.#attempt('read', path, ['ENOENT'], (full) =>
+      withAttribute(full, constants.O_RDONLY, async (file) => {
+        const { buffer, bytesRead } = await readFrom(file, Buffer.allocUnsafe(longestValue), 0, longestValue, null);
+        // The kernel may end items of a list with NUL.
+        found = buffer.toString('latin1', 0, bytesRead).replaceAll('\0', '').trim();
+      }),
+    );
     return found;
   }
 
   async write(path: string, value: string): Promise<void> {
-    // The file is never made: an attribute is there, or its object is not.
-    await this.#attempt('write', path, [], (full) => writeFile(full, value, { flag: constants.O_WRONLY }));
+    await this.#attempt('write', path, [], (full) => withAttribute(full, constants.O_WRONLY, (file) => writeTo(file, value)));
   }
 
   async set(path: string, value: string): Promise<void> {
-    // On the calling thread: it waits for nothing, and going to the pool three times costs more than the rest together.
-    await this.#attempt('write', path, [], async (full) => {
-      const file = openSync(full, constants.O_WRONLY);
-      try {
-        writeSync(file, value);
-      } finally {
-        closeSync(file);
-      }
-    });
+    await this.#attempt('write', path, [], (full) => withAttribute(full, constants.O_WRONLY, (file) => writeSync(file, value)));
   }
 
   async target(path: string): Promise<string | null> {
