@@ -34,6 +34,8 @@ beforeAll(async () => {
   iscsid = await startIscsid();
   group = await volumeGroup({ name: 'service' });
   service = await lvmService({ group: group.name });
+  const limits = { volumes: 100, snapshots: 100 };
+  await api().call(200, 'PUT', `/os-quota-sets/${api().projectId}`, { quota_set: limits });
 });
 afterAll(async () => {
   await iscsid?.[Symbol.asyncDispose]();
