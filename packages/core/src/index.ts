@@ -27,6 +27,7 @@ export * from './operation/operation.ts';
 export * from './operation/operations.ts';
 export * from './operation/registry.ts';
 export * from './placement/audits.ts';
+export * from './placement/backend-states.ts';
 export * from './placement/backend.ts';
 export * from './placement/placement.ts';
 export * from './placement/pools.ts';

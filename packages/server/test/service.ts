@@ -6,6 +6,7 @@ import {
   systemRandom,
   type BlockStorage,
   type ExportRequest,
+  type PluginConfiguration,
   type Transport,
 } from '@scoria/core';
 import { MemoryBackend, memoryDriver } from '@scoria/driver-memory';
@@ -31,7 +32,7 @@ const authenticator: Authenticator = {
 };
 
 /** Stands for an iSCSI target, which cannot open volumes that are only in memory: keeps a list of what it should export. */
-class ListedExports implements Transport {
+export class ListedExports implements Transport {
   readonly reaches = ['memory'];
   readonly #exports = new Map<string, ExportRequest>();
   async start() {}
@@ -110,13 +111,21 @@ export class TestService {
     this.http = http;
   }
 
-  static async start(options: Partial<HttpServerOptions> = {}, backends: readonly string[] = ['memory']): Promise<TestService> {
+  /** @param others - what the configuration has besides the backends in memory. */
+  static async start(
+    options: Partial<HttpServerOptions> = {},
+    backends: readonly string[] = ['memory'],
+    others: Pick<PluginConfiguration, 'backends' | 'transports'> = { backends: {} },
+  ): Promise<TestService> {
     const backend = () => memoryDriver({ backend: new MemoryBackend({ backendId: systemRandom.uuid() }) });
     const storage = await createBlockStorage({
       store: createSqliteStore({ path: ':memory:' }),
       plugins: {
-        backends: Object.fromEntries(backends.map((name) => [name, { plugin: backend(), transport: 'listed' }])),
-        transports: { listed: { plugin: transport } },
+        backends: {
+          ...Object.fromEntries(backends.map((name) => [name, { plugin: backend(), transport: 'listed' }])),
+          ...others.backends,
+        },
+        transports: { listed: { plugin: transport }, ...others.transports },
         filters: [{ plugin: availabilityZoneFilter }],
       },
       accessKey: new Uint8Array(32),

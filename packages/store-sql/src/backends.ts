@@ -1,7 +1,7 @@
-import type { Backend, BackendRepository, PoolReport } from '@scoria/core';
+import { type Backend, type BackendFault, type BackendRepository, isErrorCode, type PoolReport, ScoriaError } from '@scoria/core';
 import { sql } from 'kysely';
 import { z } from 'zod';
-import { flag, json, nullable, number, text } from './column.ts';
+import { type Column, flag, json, nullable, number, text } from './column.ts';
 import { equals, selectEntities, updateEntities, type Session } from './session.ts';
 import { defineTable } from './table.ts';
 import { notFound } from './visibility.ts';
@@ -17,6 +17,28 @@ const poolSchema: z.ZodType<PoolReport> = z.object({
   capabilities: z.record(z.string(), z.union([z.string(), z.number(), z.boolean()])),
 });
 
+const storedFault = json<BackendFault>(
+  z.object({
+    code: z.custom<BackendFault['code']>(isErrorCode, 'unknown error code'),
+    message: z.string(),
+    remedy: z.string(),
+    since: z.number().nullable(),
+  }),
+);
+
+/** A fault as JSON. Text that is none is a fault's message alone: so it lies in stores of an older version. */
+const faultColumn: Column<BackendFault, string> = {
+  ...storedFault,
+  read: (sql) => {
+    try {
+      return storedFault.read(sql);
+    } catch {
+      const { code, message, remedy } = new ScoriaError('backend-unavailable', text().read(sql));
+      return { code, message, remedy, since: null };
+    }
+  },
+};
+
 /** Table `backends`. */
 export const backendTable = defineTable<Backend>()('backends', {
   id: text(),
@@ -26,7 +48,7 @@ export const backendTable = defineTable<Backend>()('backends', {
   driverCapabilities: json<readonly string[]>(z.array(z.string())),
   pools: json<readonly PoolReport[]>(z.array(poolSchema)),
   reportedAt: number(),
-  fault: nullable(text()),
+  fault: nullable(faultColumn),
   enabled: flag(),
   disabledReason: nullable(text()),
 });

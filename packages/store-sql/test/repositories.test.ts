@@ -100,7 +100,8 @@ test('backends: a report replaces the last one, but not what an administrator se
   await store.transaction((r) => r.backends.report(report));
   expect(await store.reading.backends.list()).toEqual([{ ...report, enabled: true, disabledReason: null }]);
   await store.transaction((r) => r.backends.setEnabled('backend-1', false, 'disk change'));
-  const later = { ...report, name: 'renamed', pools: [], reportedAt: 2, fault: 'gone' };
+  const fault = { code: 'backend-failed', message: 'A disk is gone', remedy: 'Bring it back.', since: 2 } as const;
+  const later = { ...report, name: 'renamed', pools: [], reportedAt: 2, fault };
   await store.transaction((r) => r.backends.report(later));
   expect(await store.reading.backends.list()).toEqual([{ ...later, enabled: false, disabledReason: 'disk change' }]);
   await store.transaction((r) => r.backends.setEnabled('backend-1', true, null));

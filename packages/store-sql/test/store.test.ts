@@ -202,6 +202,24 @@ describe('migration', () => {
     await store.close();
   });
 
+  test('reads the fault of a backend that an older version wrote, which is the message alone', async () => {
+    const path = newFile();
+    const older = storeOf(path, [createSchema1]);
+    await older.open();
+    await older.close();
+    const raw = new Kysely<Database>({ dialect: sqliteDialect({ path }) });
+    await sql`insert into backends
+      (id, name, host, availability_zone, driver_capabilities, pools, fault, reported_at, enabled)
+      values ('backend-1', 'file', 'node-a', 'nova', '[]', '[]', 'A disk is gone', 1, 1)`.execute(raw);
+    await raw.destroy();
+    const store = createSqliteStore({ path });
+    await store.open();
+    expect(await store.reading.backends.list()).toMatchObject([
+      { fault: { code: 'backend-unavailable', message: 'A disk is gone', remedy: expect.any(String), since: null } },
+    ]);
+    await store.close();
+  });
+
   test('refuses a file of a later version, names both, and leaves it alone', async () => {
     const path = newFile();
     const later = storeOf(path, [...migrations, addColumn]);

@@ -1,6 +1,15 @@
-import { ScoriaError } from '../error/scoria-error.ts';
+import { type ErrorData, ScoriaError } from '../error/scoria-error.ts';
 import type { Repositories } from '../store/store.ts';
 import type { DriverCapability, PoolReport } from '../volume/driver.ts';
+
+/** Why a backend cannot be used, in its driver's words. */
+export interface BackendFault extends Pick<ErrorData, 'code' | 'message' | 'remedy'> {
+  /** When the backend went out of service, ms; `null` when nobody knows. */
+  readonly since: number | null;
+}
+
+/** Reports that may be missing before a backend or service is taken as gone. */
+export const missedReports = 6;
 
 /** A backend as its volume service last described it. */
 export interface Backend {
@@ -17,7 +26,7 @@ export interface Backend {
   /** When {@link pools} was written. */
   readonly reportedAt: number;
   /** Why the backend cannot be used now, or `null`. */
-  readonly fault: string | null;
+  readonly fault: BackendFault | null;
   /** An administrator may close a backend to new placements. */
   readonly enabled: boolean;
   readonly disabledReason: string | null;
@@ -26,6 +35,13 @@ export interface Backend {
 /** `host@backend`, or with a pool `host@backend#pool`. */
 export function hostString(backend: Pick<Backend, 'host' | 'name'>, pool?: string): string {
   return pool === undefined ? `${backend.host}@${backend.name}` : `${backend.host}@${backend.name}#${pool}`;
+}
+
+/** Of the storages that were known by a name on a host, the one that was reported last. */
+export function newestNamed(backends: readonly Backend[], host: string, name: string): Backend | undefined {
+  return backends
+    .filter((backend) => backend.host === host && backend.name === name)
+    .toSorted((a, b) => b.reportedAt - a.reportedAt)[0];
 }
 
 /** A host string `host@backend` or `host@backend#pool`, resolved. */

@@ -1,6 +1,7 @@
 import { ScoriaError } from '../error/scoria-error.ts';
 import type { AccessSecrets } from '../attachment/access-secrets.ts';
 import type { Clock } from '../platform/clock.ts';
+import { withDeadline } from '../platform/deadline.ts';
 import type { Log } from '../platform/log.ts';
 import type { ConfiguredBackend, Plugins } from '../plugin/plugins.ts';
 import type { Settings, WorkerSettings } from '../plugin/settings.ts';
@@ -15,7 +16,10 @@ import type { IoLimits } from '../transport/io-limits.ts';
 import type { ExportRequest, Transport } from '../transport/transport.ts';
 import type { BackendObject, PluginCall } from '../volume/driver.ts';
 import type { Access } from '../attachment/access.ts';
+import { type BackendCondition, BackendReporter } from './backend-reporter.ts';
+import { type Backend, hostString } from './backend.ts';
 import type { Placement } from './placement.ts';
+import { publishAgain } from './publish-again.ts';
 import { StillDevice } from './still-device.ts';
 
 /** A backend that this process serves. */
@@ -35,8 +39,8 @@ export function backendObject(placement: Placement): BackendObject {
 }
 
 /**
- * The backends of this process: brings each up, reports its pools to the store, publishes its accesses again after a
- * restart, and tries again those that are out of order. A backend that cannot be used does not keep the others down.
+ * The backends of this process, and what is asked of those in service. Each is brought up and reported at its own pace
+ * ({@link BackendReporter}); one that cannot be used, or is slow, does not keep the others down.
  */
 @wired(tokens.Store, tokens.Plugins, tokens.AccessSecrets, tokens.Clock, tokens.Log, tokens.Settings, tokens.WorkerSettings)
 export class Backends {
@@ -48,10 +52,11 @@ export class Backends {
   readonly #settings: Settings;
   readonly #serving: boolean;
   readonly #served = new Map<string, ServedBackend>();
+  /** Names of the backends in service or about to be, by the id of their storage. */
+  readonly #storages = new Map<string, string>();
+  readonly #reporters: BackendReporter[] = [];
   readonly #stopping = new AbortController();
   readonly #startedTransports = new Set<Transport>();
-  #timer: Disposable | null = null;
-  #reporting: Promise<void> = Promise.resolve();
 
   constructor(
     store: Store,
@@ -71,22 +76,41 @@ export class Backends {
     this.#serving = worker.roles.includes('volume');
   }
 
-  /** Brings up transports and backends. A transport that cannot start is an error of whoever starts the service; a backend's fault is noted and tried again. */
+  /**
+   * Brings up transports and backends. A transport that cannot start is an error of whoever starts the service. Settles when
+   * every backend is in service or has a fault, or when {@link Settings.startPatience} is over; the rest comes later.
+   */
   async start(): Promise<void> {
     if (!this.#serving) return;
     for (const { transport } of this.#plugins.transports) {
       await transport.start(this.#call());
       this.#startedTransports.add(transport);
     }
-    await this.#report();
-    this.#schedule();
+    await this.#announce();
+    this.#reporters.push(...this.#plugins.backends.map((backend) => this.#reporter(backend)));
+    const first = Promise.all(this.#reporters.map((reporter) => reporter.start()));
+    await withDeadline(this.#clock, this.#settings.startPatience, 'Bringing up the backends', () => first).catch(() => {
+      const late = this.conditions().filter(({ reportedAt }) => reportedAt === null);
+      this.#log.warn({ backends: late.map(({ name }) => name) }, 'the service starts without backends that have yet to answer');
+    });
   }
 
   async stop(): Promise<void> {
-    this.#timer?.[Symbol.dispose]();
     this.#stopping.abort(new ScoriaError('backend-unavailable', 'The service is stopping'));
-    await this.#reporting;
+    await Promise.all(this.#reporters.map((reporter) => reporter.stop()));
     for (const transport of this.#startedTransports) await transport.stop();
+  }
+
+  /** Every backend that this process is to serve, in service or not. */
+  conditions(): readonly BackendCondition[] {
+    return this.#reporters.map(({ condition }) => condition);
+  }
+
+  /** Whether volumes of a backend are held to their limits; `null` for one that this process does not know of. */
+  holdsLimits({ host, name }: Pick<Backend, 'host' | 'name'>): boolean | null {
+    if (host !== this.#settings.host) return null;
+    const backend = this.#plugins.backends.find((each) => each.name === name);
+    return backend ? backend.transport?.limit !== undefined : null;
   }
 
   /** Ids of the backends that can be worked on here, now. */
@@ -191,105 +215,54 @@ export class Backends {
     return { signal: this.#stopping.signal, fence: 0, progress: () => {} };
   }
 
-  #schedule(): void {
-    this.#timer = this.#clock.timer(this.#settings.reportInterval, () => {
-      this.#reporting = this.#report().finally(() => {
-        if (!this.#stopping.signal.aborted) this.#schedule();
-      });
+  #reporter(backend: ConfiguredBackend): BackendReporter {
+    return new BackendReporter(backend, {
+      store: this.#store,
+      clock: this.#clock,
+      log: this.#log,
+      settings: this.#settings,
+      call: this.#call(),
+      enter: (id) => this.#enter({ ...backend, id }),
+      leave: (id) => {
+        this.#served.delete(id);
+        this.#storages.delete(id);
+      },
     });
   }
 
-  async #report(): Promise<void> {
-    await Promise.all(this.#plugins.backends.map((backend) => this.#reportOne(backend)));
-  }
-
-  async #reportOne(configured: ConfiguredBackend): Promise<void> {
-    const { name, driver } = configured;
-    const known = [...this.#served.values()].find((each) => each.name === name);
+  /** Publishes what is attached, then lets operations have the backend. */
+  async #enter(backend: ServedBackend): Promise<void> {
+    const { id, name, transport } = backend;
+    const twin = this.#storages.get(id);
+    if (twin !== undefined) {
+      throw new ScoriaError('invalid-configuration', `Backends ${twin} and ${name} are the same storage (${id}).`);
+    }
+    this.#storages.set(id, name);
     try {
-      const id = known?.id ?? (await driver.check(this.#call())).backendId;
-      const twin = this.#served.get(id);
-      if (twin && twin.name !== name) {
-        throw new ScoriaError('invalid-configuration', `Backends ${twin.name} and ${name} are the same storage (${id}).`);
-      }
-      const served = known ?? { ...configured, id };
-      const pools = await driver.pools(this.#call());
-      if (!known) {
-        await this.#publishAgain(served);
-        this.#served.set(id, served);
-        this.#log.info({ backend: name, backendId: id }, 'backend in service');
-      }
-      await this.#write(configured, id, pools, null);
-    } catch (error) {
-      const fault = ScoriaError.from(error, 'backend-unavailable');
-      if (this.#stopping.signal.aborted) return;
-      this.#log.error({ err: fault, backend: name }, 'backend out of service; it is tried again');
-      if (known) this.#served.delete(known.id);
-      const row =
-        known?.id ??
-        (await this.#store.reading.backends.list()).find((each) => each.name === name && each.host === this.#settings.host)?.id;
-      if (row)
-        await this.#write(configured, row, [], fault.message).catch((failure: unknown) =>
-          this.#log.error({ err: failure }, 'a fault could not be noted'),
-        );
-    }
-  }
-
-  async #write(
-    configured: ConfiguredBackend,
-    id: string,
-    pools: Awaited<ReturnType<ConfiguredBackend['driver']['pools']>>,
-    fault: string | null,
-  ): Promise<void> {
-    await this.#store.transaction(async ({ backends, services }) => {
-      const reportedAt = this.#clock.now();
-      const { name, availabilityZone, driverCapabilities } = configured;
-      await backends.report({
-        id,
-        name,
-        host: this.#settings.host,
-        availabilityZone,
-        driverCapabilities,
-        pools,
-        reportedAt,
-        fault,
-      });
-      if (fault === null)
-        await services.beat({
-          binary: 'cinder-volume',
-          host: `${this.#settings.host}@${name}`,
-          availabilityZone,
-          seenAt: reportedAt,
+      if (transport) {
+        await publishAgain(transport, id, this.#call(), {
+          store: this.#store,
+          log: this.#log,
+          request: (access, placement) => this.exportRequest(access, placement, backend, this.#call()),
         });
-    });
+      }
+    } catch (error) {
+      this.#storages.delete(id);
+      throw error;
+    }
+    this.#served.set(id, backend);
   }
 
-  /** After a start: every open access is exported as before, and what the target has that no access asks for is ended. */
-  async #publishAgain(backend: ServedBackend): Promise<void> {
-    const { transport } = backend;
-    if (!transport) return;
-    const { accesses, placements } = this.#store.reading;
-    const all = await accesses.all();
-    const publish = async (access: Access) => {
-      const placement = await placements.get(access.placementId);
-      if (placement.backendId !== backend.id) return;
-      await transport.export(await this.exportRequest(access, placement, backend, this.#call()), this.#call());
-      // Another process may have ended it meanwhile: what came after its fence is taken back.
-      const open = (await accesses.ofVolume(access.volumeId)).some(({ id, state }) => id === access.id && state === 'open');
-      if (!open) await transport.unexport(access.id, this.#call());
-    };
-    const open = all.filter((access) => access.state === 'open');
-    for (const [index, result] of (await Promise.allSettled(open.map(publish))).entries()) {
-      if (result.status === 'rejected') {
-        this.#log.error(
-          { err: ScoriaError.from(result.reason), accessId: open[index]?.id },
-          'an access could not be published again',
-        );
+  /** Makes the services of all backends known, so that one that never comes up is seen to be down. */
+  async #announce(): Promise<void> {
+    const { host } = this.#settings;
+    await this.#store.transaction(async ({ services }) => {
+      const known = new Set((await services.list()).map((service) => `${service.binary} ${service.host}`));
+      for (const { name, availabilityZone } of this.#plugins.backends) {
+        const service = { binary: 'cinder-volume', host: hostString({ host, name }) };
+        if (known.has(`${service.binary} ${service.host}`)) continue;
+        await services.beat({ ...service, availabilityZone, seenAt: this.#clock.now() });
       }
-    }
-    const wanted = new Set(all.map((access) => access.id));
-    for (const status of await transport.list(this.#call())) {
-      if (!wanted.has(status.accessId)) await transport.unexport(status.accessId, this.#call());
-    }
+    });
   }
 }

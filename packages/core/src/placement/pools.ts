@@ -5,21 +5,33 @@ import { poolStates } from '../scheduling/scheduler.ts';
 import type { Store } from '../store/store.ts';
 import type { RequestContext } from '../tenancy/request-context.ts';
 import { requireAdmin } from '../tenancy/require-admin.ts';
+import type { Backends } from './backends.ts';
+
+/** A pool, for administrators. */
+export interface ListedPool extends PoolState {
+  /** Its backend's transport holds volumes to limits, as far as this process knows. */
+  readonly holdsLimits: boolean;
+}
 
 /** Pools and zones, as the scheduler sees them. */
-@wired(tokens.Store)
+@wired(tokens.Store, tokens.Backends)
 export class Pools {
   readonly #store: Store;
+  readonly #backends: Backends;
 
-  constructor(store: Store) {
+  constructor(store: Store, backends: Backends) {
     this.#store = store;
+    this.#backends = backends;
   }
 
-  async list(context: RequestContext): Promise<readonly PoolState[]> {
+  async list(context: RequestContext): Promise<readonly ListedPool[]> {
     requireAdmin(context, 'see the pools');
     return this.#store.transaction(async ({ backends, placements }) => {
       const claims = await placements.claims();
-      return (await backends.list()).flatMap((backend) => poolStates(backend, claims));
+      return (await backends.list()).flatMap((backend) => {
+        const holdsLimits = this.#backends.holdsLimits(backend) ?? false;
+        return poolStates(backend, claims).map((state) => ({ ...state, holdsLimits }));
+      });
     });
   }
 

@@ -31,6 +31,8 @@ export interface Settings {
   readonly firstVolumeTypes: readonly NewVolumeType[];
   /** Time between two reports of a backend, ms. */
   readonly reportInterval: number;
+  /** Longest that a start waits for the first reports of the backends, ms. Those that take longer come into service later. */
+  readonly startPatience: number;
   readonly reconciliation: ReconciliationSettings;
 }
 

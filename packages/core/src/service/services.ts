@@ -1,5 +1,6 @@
 import { ScoriaError } from '../error/scoria-error.ts';
-import { hostString } from '../placement/backend.ts';
+import type { BackendStates } from '../placement/backend-states.ts';
+import { missedReports } from '../placement/backend.ts';
 import type { Clock } from '../platform/clock.ts';
 import type { Log } from '../platform/log.ts';
 import type { Settings, WorkerSettings } from '../plugin/settings.ts';
@@ -11,17 +12,19 @@ import { requireAdmin } from '../tenancy/require-admin.ts';
 import type { Service } from './service.ts';
 
 /** The running services, for operators. A volume service is one backend; disabling it keeps new volumes away from it. */
-@wired(tokens.Store, tokens.Clock, tokens.Log, tokens.Settings, tokens.WorkerSettings)
+@wired(tokens.Store, tokens.BackendStates, tokens.Clock, tokens.Log, tokens.Settings, tokens.WorkerSettings)
 export class Services {
   readonly #store: Store;
+  readonly #backends: BackendStates;
   readonly #clock: Clock;
   readonly #log: Log;
   readonly #settings: Settings;
   readonly #scheduling: boolean;
   #timer: Disposable | null = null;
 
-  constructor(store: Store, clock: Clock, log: Log, settings: Settings, worker: WorkerSettings) {
+  constructor(store: Store, backends: BackendStates, clock: Clock, log: Log, settings: Settings, worker: WorkerSettings) {
     this.#store = store;
+    this.#backends = backends;
     this.#clock = clock;
     this.#log = log;
     this.#settings = settings;
@@ -53,12 +56,15 @@ export class Services {
   /** All services. One that has been silent for long is `down`, and so is the service of a backend that is out of order. */
   async list(context: RequestContext): Promise<readonly (Service & { readonly state: 'up' | 'down' })[]> {
     requireAdmin(context, 'see the services');
+    const backends = await this.#backends.list(context);
+    const services = await this.#store.reading.services.list();
     const now = this.#clock.now();
-    const { services, backends } = this.#store.reading;
-    const faulty = (await backends.list()).filter(({ fault }) => fault !== null).map((backend) => hostString(backend));
-    return (await services.list()).map((service) => {
-      const silent = now - service.seenAt > 6 * this.#settings.reportInterval;
-      return { ...service, state: silent || faulty.includes(service.host) ? 'down' : 'up' };
+    return services.map((service) => {
+      const silent = now - service.seenAt > missedReports * this.#settings.reportInterval;
+      // Storage that was replaced stays known under the same host, and is down for good.
+      const served = backends.filter(({ host }) => host === service.host);
+      const down = served.length > 0 && served.every(({ state }) => state === 'down');
+      return { ...service, state: silent || down ? 'down' : 'up' };
     });
   }
 

@@ -10,6 +10,7 @@ import { Operations } from '../operation/operations.ts';
 import { OperationServices } from '../operation/services.ts';
 import { OperationWorker } from '../operation/worker.ts';
 import { Audits } from '../placement/audits.ts';
+import { BackendStates } from '../placement/backend-states.ts';
 import { Backends } from '../placement/backends.ts';
 import { Pools } from '../placement/pools.ts';
 import { type Clock, systemClock } from '../platform/clock.ts';
@@ -65,6 +66,7 @@ export interface BlockStorage {
   readonly quotas: Quotas;
   readonly messages: Messages;
   readonly services: Services;
+  readonly backends: BackendStates;
   readonly pools: Pools;
   readonly audits: Audits;
   readonly reconciler: Reconciler;
@@ -92,6 +94,8 @@ export async function createBlockStorage(options: BlockStorageOptions): Promise<
     defaultVolumeType: '__DEFAULT__',
     firstVolumeTypes: [],
     reportInterval: 10_000,
+    // A sound backend needs a moment on a busy machine; the API answers nobody before.
+    startPatience: 10_000,
     reconciliation: defaultReconciliationSettings,
     ...options.settings,
   };
@@ -128,6 +132,7 @@ export async function createBlockStorage(options: BlockStorageOptions): Promise<
       .class(tokens.Quotas, Quotas)
       .class(tokens.Messages, Messages)
       .class(tokens.Services, Services)
+      .class(tokens.BackendStates, BackendStates)
       .class(tokens.Pools, Pools)
       .class(tokens.Audits, Audits)
       .class(tokens.Reconciler, Reconciler)
@@ -144,6 +149,7 @@ export async function createBlockStorage(options: BlockStorageOptions): Promise<
       tokens.QosSpecs,
       tokens.Messages,
       tokens.Services,
+      tokens.BackendStates,
       tokens.Pools,
       tokens.Audits,
       tokens.Reconciler,
@@ -168,6 +174,7 @@ export async function createBlockStorage(options: BlockStorageOptions): Promise<
       quotas: assembly.get(tokens.Quotas),
       messages: assembly.get(tokens.Messages),
       services: assembly.get(tokens.Services),
+      backends: assembly.get(tokens.BackendStates),
       pools: assembly.get(tokens.Pools),
       audits: assembly.get(tokens.Audits),
       reconciler: assembly.get(tokens.Reconciler),

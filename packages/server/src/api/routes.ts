@@ -1,6 +1,7 @@
 import type { Route } from '../http/route.ts';
 import { attachmentRoutes } from './attachments/routes.ts';
 import { auditRoutes } from './audits/routes.ts';
+import { backendRoutes } from './backends/routes.ts';
 import { selfDescriptionRoutes } from './self-description/routes.ts';
 import { infrastructureRoutes } from './infrastructure/routes.ts';
 import { messageRoutes } from './messages/routes.ts';
@@ -37,6 +38,7 @@ export const blockStorageRoutes: readonly Route[] = [
 export const scoriaRoutes: readonly Route[] = [
   ...operationRoutes,
   ...volumeShrinkRoutes,
+  ...backendRoutes,
   ...auditRoutes,
   ...reconciliationRoutes,
 ];

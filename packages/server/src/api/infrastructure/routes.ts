@@ -1,4 +1,4 @@
-import { ScoriaError, type PoolState, type Service } from '@scoria/core';
+import { type ListedPool, ScoriaError, type Service } from '@scoria/core';
 import { z } from 'zod';
 import { route } from '../../http/route.ts';
 import { since } from '../../http/versioned-schema.ts';
@@ -129,7 +129,7 @@ const serviceRoutes = [
 
 const poolSchema = z.object({ name: z.string(), capabilities: z.record(z.string(), anything).optional() });
 
-function capabilities({ report, backendName, allocated, placements, hostString, availabilityZone }: PoolState) {
+function capabilities({ report, backendName, allocated, placements, hostString, availabilityZone, holdsLimits }: ListedPool) {
   return {
     storage_protocol: 'iSCSI',
     vendor_name: 'Scoria',
@@ -148,7 +148,7 @@ function capabilities({ report, backendName, allocated, placements, hostString, 
     thick_provisioning_support: !report.thin,
     total_volumes: placements,
     multiattach: true,
-    QoS_support: false,
+    QoS_support: holdsLimits,
   };
 }
 

@@ -1,0 +1,324 @@
+import { mkdtempSync, rmSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import {
+  type BackendState,
+  type BlockStorage,
+  type BlockStorageOptions,
+  type Plugin,
+  type PluginCall,
+  ScoriaError,
+  type Store,
+  systemRandom,
+} from '@scoria/core';
+import { MemoryBackend } from '@scoria/driver-memory';
+import capabilitiesFilter from '@scoria/scheduler-weighers/capabilities-filter';
+import { createSqliteStore } from '@scoria/store-sql';
+import { afterEach, beforeEach, describe, expect, it, vi } from 'vitest';
+import { ManualClock } from '../../packages/core/test/manual-clock.ts';
+import { caller, memoryInstance } from './instance.ts';
+import { RecordingTransport, recordingTransport } from './recording-transport.ts';
+import { scriptedDriver } from './scripted-driver.ts';
+
+const mib = 2 ** 20;
+const root = caller('root', true);
+const interval = 10_000;
+const startPatience = 7_000;
+/** Time that core gives a driver to answer. */
+const patience = 60_000;
+const sweep = 5_000;
+const host1 = { initiator: 'iqn.2026-11.test:host1', host: 'host1' };
+const eventually = (expectation: () => Promise<void>) => vi.waitFor(expectation, { timeout: 10_000, interval: 5 });
+const never = () => new Promise<never>(() => {});
+
+/** What a backend does before it answers to `check` and `pools`. */
+type Answer = (verb: 'check' | 'pools', call: PluginCall) => Promise<void> | void;
+
+function answering(backend: MemoryBackend, answer: Answer): Plugin<'driver'> {
+  const plugin = scriptedDriver(backend, () => {});
+  return {
+    ...plugin,
+    create: (context) => {
+      const driver = plugin.create(context);
+      const check: typeof driver.check = async (call) => {
+        await answer('check', call);
+        return driver.check(call);
+      };
+      const pools: typeof driver.pools = async (call) => {
+        await answer('pools', call);
+        return driver.pools(call);
+      };
+      return { ...driver, check, pools };
+    },
+  };
+}
+
+const damaged = () => {
+  throw new ScoriaError('backend-failed', 'Volume group fast lacks 1 of its physical volumes', {
+    remedy: 'Bring the disk back.',
+  });
+};
+
+describe('a backend in trouble', () => {
+  let directory: string;
+  let clock: ManualClock;
+  let transport: RecordingTransport;
+  let arrays: Record<'sound' | 'weak', MemoryBackend>;
+  /** What `weak` does. */
+  let answer: Answer;
+  let store: Store;
+  let storage: BlockStorage;
+  let running = false;
+
+  beforeEach(() => {
+    directory = mkdtempSync(join(tmpdir(), 'scoria-backends-'));
+    clock = new ManualClock();
+    transport = new RecordingTransport();
+    arrays = {
+      sound: new MemoryBackend({ backendId: systemRandom.uuid() }),
+      weak: new MemoryBackend({ backendId: systemRandom.uuid() }),
+    };
+    answer = () => {};
+  });
+  afterEach(async () => {
+    await stop();
+    rmSync(directory, { recursive: true });
+  });
+
+  /** A start of the service on what an earlier one left. */
+  async function start(options: Partial<BlockStorageOptions> = {}): Promise<void> {
+    transport.exports.clear();
+    store = createSqliteStore({ path: join(directory, 'scoria.db') });
+    storage = await memoryInstance({
+      store,
+      clock,
+      plugins: {
+        backends: {
+          sound: { plugin: scriptedDriver(arrays.sound, () => {}), transport: 'wire' },
+          weak: { plugin: answering(arrays.weak, (verb, call) => answer(verb, call)), transport: 'wire' },
+        },
+        transports: { wire: { plugin: recordingTransport(transport) } },
+        filters: [{ plugin: capabilitiesFilter }],
+      },
+      worker: { retryPauses: [], drain: 0, sweep },
+      settings: { host: 'host', reportInterval: interval, startPatience },
+      ...options,
+    });
+    running = true;
+  }
+  /** A start that `weak` keeps waiting until it loses patience. */
+  async function startWithoutWeak(): Promise<void> {
+    clock.advance(1);
+    const starting = start();
+    await eventually(async () => expect((await seen()).get('sound')).toBe(clock.now()));
+    clock.advance(startPatience);
+    await starting;
+  }
+  async function stop(): Promise<void> {
+    if (running) await storage.stop();
+    running = false;
+  }
+  /** When the store last heard of each backend. */
+  const seen = async () => new Map((await store.reading.backends.list()).map(({ name, reportedAt }) => [name, reportedAt]));
+  const states = async () => new Map((await storage.backends.list(root)).map((state) => [state.name, state]));
+  async function weak(): Promise<BackendState> {
+    const found = (await states()).get('weak');
+    if (!found) throw new Error('the backend is not told of');
+    return found;
+  }
+  async function serviceOf(name: string) {
+    return (await storage.services.list(root)).find(({ host }) => host === `host@${name}`);
+  }
+  /** Lets one interval pass, and waits for the report of `sound`. */
+  async function nextReport(): Promise<void> {
+    clock.advance(interval);
+    await eventually(async () => expect((await seen()).get('sound')).toBe(clock.now()));
+  }
+  async function volume(name: string): Promise<string> {
+    const made = await storage.volumes.create(root, { size: mib, volumeType: name });
+    await storage.operations.wait(made.operationId, patience);
+    return made.volume.id;
+  }
+  async function types(): Promise<void> {
+    for (const name of ['sound', 'weak']) {
+      await storage.volumeTypes.create(root, { name, extraSpecs: { volume_backend_name: name } });
+    }
+  }
+
+  it('that never answers keeps neither the start nor the reports of others waiting, and is told to be down', async () => {
+    answer = never;
+    await startWithoutWeak();
+    const began = clock.now() - startPatience;
+    expect((await states()).get('sound')).toMatchObject({ state: 'up', fault: null, since: began });
+    expect(await weak()).toMatchObject({
+      host: 'host@weak',
+      id: null,
+      state: 'down',
+      fault: { code: 'backend-unavailable', message: expect.stringContaining('has not answered') },
+      since: began,
+      reportedAt: null,
+      pools: [],
+    });
+    for (let count = 0; count < 3; count += 1) await nextReport();
+    expect(await volume('__DEFAULT__')).toEqual(expect.any(String));
+
+    // Its deadline, and the next try.
+    clock.advance(began + patience - clock.now());
+    const hung = { fault: { code: 'deadline-exceeded' }, since: began, reportedAt: began + patience };
+    await eventually(async () => expect(await weak()).toMatchObject(hung));
+    answer = () => {};
+    clock.advance(interval);
+    await eventually(async () => expect(await weak()).toMatchObject({ state: 'up', fault: null, since: clock.now() }));
+    expect((await weak()).id).toBe(arrays.weak.backendId);
+  });
+
+  it('whose storage was never read is seen to be down as a service, and can be disabled before it comes', async () => {
+    answer = damaged;
+    await start();
+    expect(await serviceOf('weak')).toMatchObject({ binary: 'cinder-volume', state: 'down' });
+    expect(await serviceOf('sound')).toMatchObject({ binary: 'cinder-volume', state: 'up' });
+    await storage.services.setEnabled(root, 'cinder-volume', 'host@weak', false, 'disks on their way');
+    expect(await weak()).toMatchObject({ enabled: false, disabledReason: 'disks on their way' });
+    answer = () => {};
+    await nextReport();
+    await eventually(async () => expect((await weak()).state).toBe('up'));
+    expect(await weak()).toMatchObject({ enabled: false, disabledReason: 'disks on their way' });
+    expect(await serviceOf('weak')).toMatchObject({ state: 'up', enabled: false });
+  });
+
+  it("is told in its driver's words while it lasts, also after a restart, and no longer", async () => {
+    await start();
+    await types();
+    const id = await volume('weak');
+    await nextReport();
+    answer = damaged;
+    clock.advance(interval);
+    const began = clock.now();
+    const fault = {
+      code: 'backend-failed',
+      message: 'Volume group fast lacks 1 of its physical volumes',
+      remedy: 'Bring the disk back.',
+    };
+    const down = { id: arrays.weak.backendId, state: 'down', fault, since: began };
+    await eventually(async () => expect(await weak()).toMatchObject(down));
+    // The volumes that it concerns are counted, though no pool is reported.
+    expect((await weak()).pools).toEqual([{ name: 'pool', total: null, free: null, claimed: mib, placements: 1 }]);
+    expect(await serviceOf('weak')).toMatchObject({ state: 'down' });
+    await stop();
+
+    // Another process, which does not serve it.
+    clock.advance(interval);
+    await start({ worker: { roles: ['scheduler'] } });
+    expect(await weak()).toMatchObject({ ...down, holdsLimits: false });
+    await stop();
+    await start();
+    expect(await weak()).toMatchObject(down);
+    answer = () => {};
+    clock.advance(interval);
+    await eventually(async () => expect(await weak()).toMatchObject({ state: 'up', fault: null, since: clock.now() }));
+    expect((await weak()).pools).toMatchObject([{ name: 'pool', total: expect.any(Number), placements: 1 }]);
+    expect((await serviceOf('weak'))?.state).toBe('up');
+    await storage.operations.wait((await storage.volumes.delete(root, id)).operationId, patience);
+  });
+
+  it('takes no work meanwhile, and goes on with it when it is back', async () => {
+    await start();
+    await types();
+    const id = await volume('weak');
+    answer = damaged;
+    await nextReport();
+    await eventually(async () => expect((await weak()).state).toBe('down'));
+    const { operationId } = await storage.volumes.delete(root, id);
+    await nextReport();
+    expect(await storage.operations.get(root, operationId)).toMatchObject({ status: 'running', attempts: 0 });
+    answer = () => {};
+    await nextReport();
+    await eventually(async () => expect((await weak()).state).toBe('up'));
+    clock.advance(sweep);
+    await storage.operations.wait(operationId, patience);
+    expect(arrays.weak.objects.size).toBe(0);
+  });
+
+  it('that comes late has its accesses published before it is in service, and its work goes on', async () => {
+    await start();
+    await types();
+    const attached = await volume('weak');
+    await storage.attachments.create(root, { volumeId: attached, connector: host1 });
+    const exports = [...transport.exports.keys()];
+    expect(exports).toHaveLength(1);
+    const doomed = await volume('weak');
+    await stop();
+
+    const ready = Promise.withResolvers<void>();
+    answer = () => ready.promise;
+    await startWithoutWeak();
+    const { operationId } = await storage.volumes.delete(root, doomed);
+    await nextReport();
+    expect([...transport.exports.keys()]).toEqual([]);
+    ready.resolve();
+    await eventually(async () => expect((await weak()).state).toBe('up'));
+    expect([...transport.exports.keys()]).toEqual(exports);
+    clock.advance(sweep);
+    await storage.operations.wait(operationId, patience);
+    expect(arrays.weak.objects.size).toBe(1);
+  });
+
+  it('that comes late leaves alone what was published meanwhile for others of its transport', async () => {
+    await start();
+    await types();
+    const attached = await volume('weak');
+    await storage.attachments.create(root, { volumeId: attached, connector: host1 });
+    const other = await volume('sound');
+    await stop();
+
+    const [asked, ready] = [Promise.withResolvers<void>(), Promise.withResolvers<void>()];
+    const realExport = transport.export.bind(transport);
+    transport.export = async (request) => {
+      if (request.volumeId === attached) {
+        asked.resolve();
+        await ready.promise;
+      }
+      return realExport(request);
+    };
+    await startWithoutWeak();
+    await asked.promise;
+    await storage.attachments.create(root, { volumeId: other, connector: host1 });
+    ready.resolve();
+    await eventually(async () => expect((await weak()).state).toBe('up'));
+    expect([...transport.exports.values()].map(({ volumeId }) => volumeId).toSorted()).toEqual([attached, other].toSorted());
+  });
+
+  it('that is the storage of another one is refused, however both begin at once', async () => {
+    arrays.weak = arrays.sound;
+    await start();
+    const told = [...(await states()).values()];
+    expect(told.map(({ state }) => state).toSorted()).toEqual(['down', 'up']);
+    expect(told.find(({ state }) => state === 'down')?.fault).toMatchObject({ code: 'invalid-configuration' });
+  });
+
+  it('of which nobody has told for long is down, and the last sign of life is told', async () => {
+    await start();
+    await stop();
+    clock.advance(7 * interval);
+    await start({ worker: { roles: ['scheduler'] } });
+    expect(await weak()).toMatchObject({
+      state: 'down',
+      fault: { code: 'backend-unavailable', message: expect.stringContaining('host@weak for 70 s') },
+      since: 0,
+      reportedAt: 0,
+    });
+  });
+
+  it('is for administrators alone to see', async () => {
+    await start();
+    await expect(storage.backends.list(caller('alice'))).rejects.toMatchObject({ code: 'not-permitted' });
+  });
+
+  it('is not waited for when the service stops', async () => {
+    answer = never;
+    await startWithoutWeak();
+    const before = clock.now();
+    await stop();
+    expect(clock.now()).toBe(before);
+  });
+});
