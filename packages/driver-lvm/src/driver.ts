@@ -23,8 +23,8 @@ import type { LvmConfig } from './configuration.ts';
 import { copyOf, referenceOf, type Layout } from './layout.ts';
 import type { LogicalVolume } from './logical-volume.ts';
 import { LvmCommands } from './lvm-commands.ts';
-import { manageableIn, manageIn, unmanageIn } from './manageable.ts';
-import { nameOf, ourTags, type Kind } from './ownership.ts';
+import { manageableIn, manageIn, settleAdoption, unmanageIn } from './manageable.ts';
+import { adoptingTag, nameOf, type Kind } from './ownership.ts';
 import { ThickLayout } from './thick-layout.ts';
 import { ThinLayout } from './thin-layout.ts';
 import { VolumeGroup } from './volume-group.ts';
@@ -46,7 +46,7 @@ interface Found {
 }
 
 /** What may be left of a volume beside itself. */
-const leftoverRoles = ['reverting', 'replaced', 'copying', 'growing'] as const;
+const leftoverRoles = ['reverting', 'replaced', 'copying', 'growing', 'deleted'] as const;
 
 /**
  * Keeps volumes and snapshots as logical volumes of LVM. Each volume group is a pool. What is ours, and what it stands
@@ -58,6 +58,8 @@ export class LvmDriver implements AnyVolumeDriver {
   readonly #groups: ReadonlyMap<string, VolumeGroup>;
   /** Verbs and recovery of one placement come one after the other. */
   readonly #placements = new ObjectLocks();
+  /** How many verbs of a placement are under way or wait. */
+  readonly #working = new Map<string, number>();
   #backendId: string | undefined;
 
   constructor(options: LvmDriverOptions) {
@@ -69,8 +71,9 @@ export class LvmDriver implements AnyVolumeDriver {
   }
 
   /**
-   * Looks at the groups, marks those that are new, makes thin pools, activates our logical volumes, and clears away what a
-   * crash left. A group that fails keeps no other one from being used; when all fail, so does this.
+   * Looks at the groups, marks those that are new, makes thin pools, activates our logical volumes, and settles what a
+   * crash left where that takes but a moment; the rest is listed. A group that fails keeps no other one from being used;
+   * when all fail, so does this.
    */
   async check(call: PluginCall): Promise<BackendIdentity> {
     const { installationId, random } = this.#options;
@@ -84,9 +87,7 @@ export class LvmDriver implements AnyVolumeDriver {
     await this.#each(usable, call, 'cannot be prepared', async (group) => {
       await this.#layout.prepare(group, call);
       await this.#recover(group, call);
-      await group.know(call.signal);
-      const idle = [...group.volumes].filter((volume) => !volume.active && this.#isObject(group, volume));
-      await group.activate(idle, call.signal);
+      await this.#activate(group, call);
     });
     return { backendId };
   }
@@ -94,6 +95,12 @@ export class LvmDriver implements AnyVolumeDriver {
   async pools(call: PluginCall): Promise<readonly PoolReport[]> {
     return this.#each([...this.#groups.values()], call, 'gives no report', async (group) => {
       const report = await this.#layout.report(group, call);
+      if (this.#backendId !== undefined && group.backendId !== this.#backendId) {
+        throw new ScoriaError(
+          'foreign-backend',
+          `Volume group ${group.name} is backend ${group.backendId}, not ${this.#backendId}`,
+        );
+      }
       return group.facts.vg_missing_pv_count > 0 ? { ...report, free: 0 } : report;
     });
   }
@@ -160,7 +167,7 @@ export class LvmDriver implements AnyVolumeDriver {
       for (const volume of [...group.volumes]) {
         call.signal.throwIfAborted();
         const { ownership, size, usedBytes } = volume;
-        if (!ownership || !this.#isObject(group, volume)) continue;
+        if (!ownership || !this.#isListed(group, volume)) continue;
         const { placementId, kind } = ownership;
         yield { placementId, kind, pool: group.name, backendRef: referenceOf(group, volume), size, usedBytes };
       }
@@ -249,37 +256,59 @@ export class LvmDriver implements AnyVolumeDriver {
     if (found) await this.#layout.remove(group, found, call);
     if (kind === 'snapshot') return;
     for (const role of leftoverRoles) {
-      const leftover = group.get(nameOf(role, placementId));
-      if (leftover && group.isOurs(leftover, placementId)) await this.#layout.remove(group, leftover, call);
+      const leftover = group.ours(role, placementId);
+      if (leftover) await this.#layout.remove(group, leftover, call);
     }
   }
 
-  /** Finishes or removes what crashes left, unless somebody works on it. */
-  async #recover(group: VolumeGroup, call: PluginCall): Promise<void> {
-    const leftovers = [...group.volumes].filter(
-      ({ ownership, ...volume }) => ownership?.backendId === group.backendId && !this.#isObject(group, { ...volume, ownership }),
-    );
-    for (const { name, ownership } of leftovers) {
-      if (ownership) await this.#alone(ownership, call, () => this.#finish(group, name, call));
-    }
-  }
-
-  async #finish(group: VolumeGroup, name: string, call: PluginCall): Promise<void> {
+  /** One that cannot be activated keeps no other one from being used. */
+  async #activate(group: VolumeGroup, call: PluginCall): Promise<void> {
     await group.know(call.signal);
-    const leftover = group.get(name);
-    // It was finished meanwhile, or is gone.
-    if (!leftover || this.#isObject(group, leftover)) return;
-    // Its deletion goes on when it is asked for again, and may take hours.
-    if (leftover.ownership && leftover.ownership.erased > 0) return;
-    if (leftover.role === undefined) return void (await group.retag(leftover, [], ourTags(leftover.tags), call.signal));
-    const { log } = this.#options;
+    const idle = [...group.volumes].filter((volume) => !volume.active && this.#isObject(group, volume));
     try {
-      await this.#layout.recover(group, leftover, call);
-      log.info({}, `Cleared away ${group.name}/${name}, which had been left half-made`);
+      await group.activate(idle, call.signal);
     } catch (error) {
       call.signal.throwIfAborted();
-      log.warn({ err: error }, `${group.name}/${name} was left half-made and cannot be cleared away`);
+      this.#options.log.error({ err: error }, `Volume group ${group.name} has logical volumes that cannot be activated`);
     }
+  }
+
+  /** Settles what crashes left, unless somebody works on it. What has only become another than it was is not touched. */
+  async #recover(group: VolumeGroup, call: PluginCall): Promise<void> {
+    for (const { name, ownership } of [...group.volumes].filter((volume) => this.#isLeftover(group, volume))) {
+      if (!ownership || this.#working.has(ownership.placementId)) continue;
+      await this.#alone(ownership, call, () => this.#settle(group, name, call));
+    }
+  }
+
+  async #settle(group: VolumeGroup, name: string, call: PluginCall): Promise<void> {
+    await group.know(call.signal);
+    const leftover = group.get(name);
+    if (!leftover || !this.#isLeftover(group, leftover)) return;
+    const { log } = this.#options;
+    try {
+      if (leftover.tags.includes(adoptingTag)) await settleAdoption(group, leftover, call.signal);
+      else await this.#layout.recover(group, leftover, call);
+      log.info({}, `Settled ${group.name}/${name}, which had been left half-made`);
+    } catch (error) {
+      call.signal.throwIfAborted();
+      log.warn({ err: error }, `${group.name}/${name} was left half-made and cannot be settled`);
+    }
+  }
+
+  #isLeftover(group: VolumeGroup, { ownership, role, tags }: LogicalVolume): boolean {
+    if (ownership?.backendId !== group.backendId) return false;
+    return tags.includes(adoptingTag) || (role !== undefined && this.#layout.leftovers.includes(role));
+  }
+
+  /**
+   * Whether a logical volume takes space for an object of core, complete or not, or for one that is gone. What core does
+   * not know of it has deleted.
+   */
+  #isListed(group: VolumeGroup, { name, ownership, role }: LogicalVolume): boolean {
+    if (ownership?.backendId !== group.backendId || role === undefined) return false;
+    if (name !== nameOf(role, ownership.placementId)) return false;
+    return role === ownership.kind || (role === 'deleted' && group.thickSnapshotsOf(name).length === 0);
   }
 
   /** Whether a logical volume is an object of core, complete. */
@@ -307,12 +336,13 @@ export class LvmDriver implements AnyVolumeDriver {
       await group.refresh(call.signal);
       volume = look();
     }
-    const replaced = volume ? undefined : group.get(nameOf('replaced', placementId));
-    if (replaced && group.isOurs(replaced, placementId)) {
+    const replaced = volume ? undefined : group.ours('replaced', placementId);
+    if (replaced) {
       await this.#layout.recover(group, replaced, call);
       volume = look();
     }
     if (volume) return { group, volume };
+    refuseConverted(group, kinds, placementId);
     throw new ScoriaError('backend-object-missing', `Volume group ${group.name} has no ${object.backendRef ?? placementId}`);
   }
 
@@ -336,8 +366,20 @@ export class LvmDriver implements AnyVolumeDriver {
     });
   }
 
-  #alone<T>({ placementId }: Pick<BackendObject, 'placementId'>, { signal }: PluginCall, work: () => Promise<T>): Promise<T> {
-    return this.#placements.run([placementId], work, signal);
+  async #alone<T>(
+    { placementId }: Pick<BackendObject, 'placementId'>,
+    { signal }: PluginCall,
+    work: () => Promise<T>,
+  ): Promise<T> {
+    const working = this.#working;
+    working.set(placementId, (working.get(placementId) ?? 0) + 1);
+    try {
+      return await this.#placements.run([placementId], work, signal);
+    } finally {
+      const left = (working.get(placementId) ?? 0) - 1;
+      if (left > 0) working.set(placementId, left);
+      else working.delete(placementId);
+    }
   }
 
   /** Does something for each group; those that fail are told in the log, unless all do. */
@@ -368,6 +410,16 @@ function kindsOf({ backendRef, placementId }: BackendObject): readonly Kind[] {
   const kinds = (['volume', 'snapshot'] as const).filter((kind) => backendRef.endsWith(`/${nameOf(kind, placementId)}`));
   if (kinds.length === 0) throw new ScoriaError('internal', `"${backendRef}" is no reference of this driver`);
   return kinds;
+}
+
+/** Fails for what holds all that it should, but is no longer of the kind that the backend makes. */
+function refuseConverted(group: VolumeGroup, kinds: readonly Kind[], placementId: string): void {
+  const converted = kinds.map((kind) => group.ours(kind, placementId)).find((volume) => volume?.ownership?.ready === true);
+  // A snapshot's own space alone is what its deletion leaves for the end.
+  if (!converted || (converted.role === 'snapshot' && converted.layer === 'linear')) return;
+  throw new ScoriaError('backend-failed', `${referenceOf(group, converted)} is not what this backend has made any more`, {
+    remedy: "Undo what somebody did to the logical volume (see its lv_layout), or the change of the backend's configuration.",
+  });
 }
 
 function refusePartial(group: VolumeGroup): void {

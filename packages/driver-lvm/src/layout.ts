@@ -11,7 +11,7 @@ import {
 import type { Erase, LvmConfig } from './configuration.ts';
 import type { LogicalVolume } from './logical-volume.ts';
 import type { LvmCommands } from './lvm-commands.ts';
-import { tagsFor, type Kind } from './ownership.ts';
+import { tagsFor, type Kind, type Role } from './ownership.ts';
 import type { VolumeGroup } from './volume-group.ts';
 
 /** What a {@link Layout} works with. */
@@ -43,7 +43,9 @@ export interface Layout {
   copy(group: VolumeGroup, request: BackendObject, source: LogicalVolume, call: PluginCall): Promise<LogicalVolume>;
   /** Whether the volume has been put back; else core copies. */
   revert(group: VolumeGroup, volume: LogicalVolume, snapshot: LogicalVolume, call: PluginCall): Promise<boolean>;
-  /** Finishes or removes what is left of work that a crash ended. */
+  /** What a crash may leave that {@link recover} settles. */
+  readonly leftovers: readonly Role[];
+  /** Finishes or removes what is left of work that a crash ended. Takes but a moment. */
   recover(group: VolumeGroup, leftover: LogicalVolume, call: PluginCall): Promise<void>;
   /** See `zeroingDiscard` of a device locator. */
   zeroingDiscard(group: VolumeGroup): number | undefined;

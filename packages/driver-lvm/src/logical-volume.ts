@@ -12,6 +12,8 @@ export interface PoolSettings {
   readonly zeroes: boolean;
   /** Whether writes fail when it is full; else they wait. */
   readonly failsWhenFull: boolean;
+  /** Whether volumes of it can give chunks back. */
+  readonly discards: boolean;
 }
 
 /** A logical volume as the model of its group has it. Sizes are bytes. */
@@ -36,6 +38,7 @@ export interface LogicalVolume {
   readonly pool: string | undefined;
   readonly active: boolean;
   readonly open: boolean;
+  readonly writable: boolean;
   /** A thick snapshot that has run full: nothing of it can be trusted. */
   readonly invalid: boolean;
   /** LVM's word for a fault, for example `partial`; empty when there is none. */
@@ -45,11 +48,18 @@ export interface LogicalVolume {
 }
 
 /** Layers by the first character of `lv_attr` (lvs(8), "lv_attr bits"). */
-const layers: Readonly<Record<string, Layer>> = { '-': 'linear', o: 'linear', V: 'thin', s: 'thick-snapshot', t: 'thin-pool' };
+const layers: Readonly<Record<string, Layer>> = { '-': 'linear', V: 'thin', s: 'thick-snapshot', t: 'thin-pool' };
+
+/** A volume with thick snapshots is told as an origin, whatever it is made of. */
+function layerOf({ lv_attr: attributes, pool_lv: pool }: VolumeRow): Layer {
+  const type = attributes[0] ?? '';
+  if (type === 'o' || type === 'O') return pool === '' ? 'linear' : 'thin';
+  return layers[type] ?? 'other';
+}
 
 /** What LVM's report says about a logical volume; `segment` is the one of a thin pool. */
-export function logicalVolumeOf(row: VolumeRow, segment?: Pick<SegmentRow, 'chunk_size' | 'zero'>): LogicalVolume {
-  const layer = layers[row.lv_attr[0] ?? ''] ?? 'other';
+export function logicalVolumeOf(row: VolumeRow, segment?: Omit<SegmentRow, 'lv_name' | 'thin_id'>): LogicalVolume {
+  const layer = layerOf(row);
   const fill = row.data_percent ?? 0;
   return {
     name: row.lv_name,
@@ -65,11 +75,17 @@ export function logicalVolumeOf(row: VolumeRow, segment?: Pick<SegmentRow, 'chun
     pool: row.pool_lv === '' ? undefined : row.pool_lv,
     active: row.lv_active.startsWith('active'),
     open: row.lv_device_open === 'open',
+    writable: row.lv_attr[1] === 'w',
     invalid: row.lv_snapshot_invalid !== '' && row.lv_snapshot_invalid !== 'unknown',
     health: row.lv_health_status,
     settings:
       layer === 'thin-pool' && segment
-        ? { chunkSize: segment.chunk_size ?? 0, zeroes: segment.zero === 'zero', failsWhenFull: row.lv_when_full === 'error' }
+        ? {
+            chunkSize: segment.chunk_size ?? 0,
+            zeroes: segment.zero === 'zero',
+            failsWhenFull: row.lv_when_full === 'error',
+            discards: segment.discards !== 'ignore',
+          }
         : undefined,
   };
 }
@@ -88,6 +104,7 @@ export function madeVolume(
     pool: undefined,
     active: true,
     open: false,
+    writable: true,
     invalid: false,
     health: '',
     settings: undefined,

@@ -1,4 +1,4 @@
-import type { CommandResult, Exec } from '@scoria/core';
+import { ScoriaError, type CommandResult, type Exec } from '@scoria/core';
 import type { LvmConfig } from './configuration.ts';
 import { LvmError } from './lvm-error.ts';
 
@@ -21,12 +21,12 @@ export class LvmCommands {
   }
 
   /**
-   * Runs a command that changes something. It is never ended before its deadline: LVM would leave its work to whoever
-   * comes next.
+   * Runs a command that changes something, and gives what it printed. It is never ended before its deadline: LVM would
+   * leave its work to whoever comes next.
    */
-  async change(what: string, args: readonly string[]): Promise<void> {
+  async change(what: string, args: readonly string[]): Promise<string> {
     const [verb = '', ...rest] = args;
-    await this.#lvm(what, [verb, '--yes', ...rest], this.#config.deadlines.change);
+    return (await this.#lvm(what, [verb, '--yes', ...rest], this.#config.deadlines.change)).stdout;
   }
 
   /** Sends a message to a device-mapper device (dmsetup(8)). */
@@ -35,14 +35,20 @@ export class LvmCommands {
     return this.#exec.run({ program: 'dmsetup', args: ['message', device, '0', message], deadline: change, accepts: [0, 1] });
   }
 
-  /** How many have a device open; 0 for one that is not there. */
+  /** How many have a device open; 0 for one that is not there. `backend-failed` when that cannot be told. */
   async openCount(device: string, signal: AbortSignal): Promise<number> {
     const args = ['info', '--columns', '--noheadings', '--options', 'open', device];
     const { report } = this.#config.deadlines;
-    const { exitCode, stdout } = await this.#exec.run({ program: 'dmsetup', args, deadline: report, signal, accepts: [0, 1] });
-    const count = Number(stdout.trim());
-    if (exitCode !== 0 || !Number.isSafeInteger(count)) return 0;
-    return count;
+    const { exitCode, stdout, stderr } = await this.#exec.run({
+      ...{ program: 'dmsetup', args, deadline: report, signal },
+      accepts: [0, 1],
+    });
+    if (exitCode === 0 && /^\s*\d{1,9}\s*$/.test(stdout)) return Number(stdout);
+    if (exitCode !== 0 && /does not exist|not found/i.test(stderr)) return 0;
+    throw new ScoriaError(
+      'backend-failed',
+      `dmsetup does not tell who has ${device} open: ${(stderr || stdout).trim().slice(0, 500)}`,
+    );
   }
 
   /** Frees a range of a block device (blkdiscard(8)). */

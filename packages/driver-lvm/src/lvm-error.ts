@@ -1,13 +1,14 @@
 import { ScoriaError, type CommandResult, type ErrorCode } from '@scoria/core';
 
 /** What the words of an LVM command that failed mean. */
-export type LvmFailure = 'exists' | 'missing' | 'busy' | 'no-space' | 'unavailable' | 'other';
+export type LvmFailure = 'exists' | 'missing' | 'busy' | 'no-space' | 'unavailable' | 'unknown-option' | 'other';
 
 /**
  * LVM tells nearly every failure by exit status 5 (lvm(8)), so that its words have to be read. The first that fits counts:
  * a missing group is also told by words about logical volumes.
  */
 const words: readonly (readonly [LvmFailure, RegExp])[] = [
+  ['unknown-option', /unrecognized option/i],
   ['exists', /already exists in volume group|Logical volume name .* already in use/i],
   [
     'unavailable',
@@ -30,6 +31,7 @@ const codes: Readonly<Record<LvmFailure, ErrorCode>> = {
   busy: 'backend-busy',
   'no-space': 'device-no-space',
   unavailable: 'backend-unavailable',
+  'unknown-option': 'backend-failed',
   other: 'backend-failed',
 };
 

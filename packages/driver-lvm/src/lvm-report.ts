@@ -45,7 +45,7 @@ const volumeRow = z.object({
   lv_when_full: text,
 });
 /** What belongs to segments. Asked for of all logical volumes, LVM would print a row for each segment. */
-const segmentFields = z.object({ chunk_size: figureIfAny, zero: text, thin_id: text });
+const segmentFields = z.object({ chunk_size: figureIfAny, zero: text, discards: text, thin_id: text });
 const segmentRow = segmentFields.extend({ lv_name: text });
 const detailRow = volumeRow.extend(groupRow.shape).extend(segmentFields.shape);
 /** A volume group as LVM reports it (vgs(8)). Sizes are bytes. */

@@ -2,7 +2,7 @@ import { ScoriaError, type BackendObject, type ManageableObject } from '@scoria/
 import type { LvmConfig } from './configuration.ts';
 import { referenceOf, requestTags } from './layout.ts';
 import type { LogicalVolume } from './logical-volume.ts';
-import { isMarked, nameOf, ourTags, readyTag } from './ownership.ts';
+import { adoptingTag, isMarked, nameOf, ourTags, readyTag } from './ownership.ts';
 import type { VolumeGroup } from './volume-group.ts';
 
 /** Why a logical volume cannot be taken over, for users; `null` when it can. */
@@ -12,11 +12,28 @@ function refusalOf(group: VolumeGroup, volume: LogicalVolume, { provisioning, th
   if (isMarked(volume.tags)) return 'It belongs to another backend.';
   if (volume.layer === 'thick-snapshot') return 'It is a snapshot; take over its volume instead.';
   if (group.thickSnapshotsOf(volume.name).length > 0) return 'It has snapshots of its own.';
+  if (provisioning === 'thick' && isOrigin(group, volume)) return 'Thin volumes show what it holds.';
   if (provisioning === 'thick' && volume.layer !== 'linear') return 'It is no plain logical volume, and this backend is thick.';
   if (provisioning === 'thin' && volume.pool !== thinPool.name) return `It is not in the thin pool ${thinPool.name}.`;
+  if (showsOther(group, volume)) return 'It shows what a logical volume outside of its thin pool holds.';
+  if (!volume.writable) return 'It is read-only.';
   if (volume.health !== '') return `LVM says that it is ${volume.health}.`;
   if (volume.open) return 'It is in use.';
   return null;
+}
+
+const isOrigin = (group: VolumeGroup, { name }: LogicalVolume): boolean =>
+  [...group.volumes].some(({ origin }) => origin === name);
+
+/** Whether a thin volume has an external origin (lvmthin(7)): what it discards would not read as zeroes. */
+function showsOther(group: VolumeGroup, volume: LogicalVolume): boolean {
+  const seen = new Set<LogicalVolume>();
+  for (let at: LogicalVolume | undefined = volume; at?.layer === 'thin' && !seen.has(at);) {
+    seen.add(at);
+    if (at.origin === undefined) return false;
+    at = group.get(at.origin);
+  }
+  return volume.layer === 'thin';
 }
 
 /** The logical volumes of a group that could be taken over, and the others with the reason. The model is fresh. */
@@ -39,8 +56,12 @@ export function manageableIn(group: VolumeGroup, config: LvmConfig): readonly Ma
 
 /** Finds what a user means: `name`, `group/name`, `/dev/group/name` or the UUID that LVM gave it. */
 function named(group: VolumeGroup, reference: string): LogicalVolume | undefined {
-  const name = reference.replace(/^\/dev\//, '').replace(`${group.name}/`, '');
-  return group.get(name) ?? [...group.volumes].find(({ uuid }) => uuid === reference);
+  const path = reference.replace(/^\/dev\//, '');
+  const within = `${group.name}/`;
+  return (
+    group.get(path.startsWith(within) ? path.slice(within.length) : path) ??
+    [...group.volumes].find(({ uuid }) => uuid === reference)
+  );
 }
 
 /**
@@ -60,17 +81,25 @@ export async function manageIn(
   if (present && !group.isOurs(present, target.placementId)) {
     throw new ScoriaError('conflict', `Volume group ${group.name} has a logical volume ${name} that is not ours`);
   }
-  if (present) return present.ownership?.ready ? present : group.retag(present, [readyTag], [], signal);
+  if (present) return present.ownership?.ready ? present : adopted(group, present, signal);
   let volume = named(group, reference);
   if (!volume) throw new ScoriaError('not-found', `Volume group ${group.name} has no logical volume ${reference}`);
   if (!group.isOurs(volume, target.placementId)) {
     const refusal = refusalOf(group, volume, config);
     if (refusal !== null) throw new ScoriaError('conflict', `${referenceOf(group, volume)} cannot be taken over. ${refusal}`);
-    volume = await group.retag(volume, requestTags(group, 'volume', target, false), [], signal);
+    volume = await group.retag(volume, [...requestTags(group, 'volume', target, false), adoptingTag], [], signal);
   }
   if (!volume.active) await group.activate([volume], signal);
-  const taken = await group.rename(volume, name, signal);
-  return group.retag(taken, [readyTag], [], signal);
+  return adopted(group, await group.rename(volume, name, signal), signal);
+}
+
+const adopted = (group: VolumeGroup, volume: LogicalVolume, signal: AbortSignal): Promise<LogicalVolume> =>
+  group.retag(volume, [readyTag], [adoptingTag], signal);
+
+/** Ends a taking over that a crash stopped: one that has its name already is finished, any other is undone. */
+export async function settleAdoption(group: VolumeGroup, volume: LogicalVolume, signal: AbortSignal): Promise<void> {
+  if (volume.role === undefined) await group.retag(volume, [], ourTags(volume.tags), signal);
+  else await adopted(group, volume, signal);
 }
 
 /** Lets go of a volume: it keeps its name and content, and loses our tags. */

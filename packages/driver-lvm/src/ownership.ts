@@ -57,6 +57,9 @@ export function roleOf(name: string): Role | undefined {
 /** The tag that says that a logical volume holds what it should. */
 export const readyTag = `${mark}.state=ready`;
 
+/** The tag of what was there before us and is being taken over: whatever happens, it is not ours to remove. */
+export const adoptingTag = `${mark}.state=adopting`;
+
 /** The tag that keeps how far an erasure is. */
 export const erasedTag = (bytes: number): string => `${mark}.erased=${bytes}`;
 

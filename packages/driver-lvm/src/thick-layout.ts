@@ -22,6 +22,7 @@ const attempts = 5;
  * Volumes on their own extents. Snapshots keep what is overwritten in a space of their own; copies move every byte.
  */
 export class ThickLayout implements Layout {
+  readonly leftovers = ['growing'] as const;
   readonly #options: LayoutOptions;
   readonly #space: SnapshotSpace;
 
@@ -55,8 +56,11 @@ export class ThickLayout implements Layout {
     return group.retag(made, [readyTag], [], call.signal);
   }
 
-  async remove(group: VolumeGroup, object: LogicalVolume, call: PluginCall): Promise<void> {
+  async remove(group: VolumeGroup, found: LogicalVolume, call: PluginCall): Promise<void> {
     const { signal } = call;
+    // A snapshot that somebody has made by hand would keep what is erased, or be lost by it.
+    const object = eraseOf(this.#options.config) === 'none' ? found : await group.lookAgain(found, signal);
+    if (!object) return;
     await group.refuseOpen(object, signal);
     if (object.layer === 'thick-snapshot') return this.#removeSnapshot(group, object, call);
     if (group.thickSnapshotsOf(object.name).length > 0) {
@@ -88,6 +92,7 @@ export class ThickLayout implements Layout {
     const wanted = group.wholeExtents(size);
     if (volume.size <= wanted) return volume.size;
     await group.refuseOpen(volume, call.signal);
+    await group.lookAgain(volume, call.signal);
     if (group.thickSnapshotsOf(volume.name).length > 0) {
       throw new ScoriaError('conflict', `Logical volume ${group.name}/${volume.name} has snapshots, which would lose their end`, {
         remedy: 'Delete the snapshots of the volume first.',
@@ -112,17 +117,17 @@ export class ThickLayout implements Layout {
   async copy(group: VolumeGroup, request: BackendObject, source: LogicalVolume, call: PluginCall): Promise<LogicalVolume> {
     refuseLarger(group, source, request.size);
     const target = await this.#allocate(group, request, false, call.signal);
-    if (target.ownership?.ready) return target;
-    if (source.layer === 'thick-snapshot') return this.#fill(group, source, target, call);
     const { signal } = call;
     const name = nameOf('copying', request.placementId);
     // One that an earlier try left shows the source as it was then.
-    const leftover = group.get(name);
+    const leftover = group.ours('copying', request.placementId);
     if (leftover) await this.remove(group, leftover, call);
+    if (target.ownership?.ready) return target;
+    if (source.layer === 'thick-snapshot') return this.#fill(group, source, target, call);
     const tags = requestTags(group, 'snapshot', request, false);
     const moment = await group.snapshotThick(name, source, this.#space.of(source.size), tags, signal);
     const filled = await this.#fill(group, moment, target, call);
-    await this.#removeSnapshot(group, moment, { ...call, progress: () => {} });
+    await this.#removeSnapshot(group, moment, { ...call, progress: () => call.progress(target.size, target.size) });
     return filled;
   }
 
@@ -133,15 +138,13 @@ export class ThickLayout implements Layout {
   async revert(group: VolumeGroup, volume: LogicalVolume, _snapshot: LogicalVolume, { signal }: PluginCall): Promise<boolean> {
     for (const snapshot of group.thickSnapshotsOf(volume.name)) {
       const whole = fullSpace(group, snapshot.size);
-      if (!snapshot.invalid && snapshot.usedBytes < whole) await group.extend(snapshot, whole, signal);
+      if (snapshot.ownership && !snapshot.invalid && snapshot.usedBytes < whole) await group.extend(snapshot, whole, signal);
     }
     return false;
   }
 
-  async recover(group: VolumeGroup, leftover: LogicalVolume, call: PluginCall): Promise<void> {
-    if (leftover.role === 'growing') return group.remove(leftover, call.signal);
-    if (leftover.role === 'deleted' && group.thickSnapshotsOf(leftover.name).length > 0) return undefined;
-    return this.remove(group, leftover, call);
+  recover(group: VolumeGroup, leftover: LogicalVolume, { signal }: PluginCall): Promise<void> {
+    return group.remove(leftover, signal);
   }
 
   zeroingDiscard(): undefined {
@@ -214,7 +217,7 @@ export class ThickLayout implements Layout {
     const placementId = volume.ownership?.placementId;
     if (placementId === undefined) throw new ScoriaError('internal', `${group.name}/${volume.name} is nobody's volume`);
     const name = nameOf('growing', placementId);
-    const leftover = group.get(name);
+    const leftover = group.ours('growing', placementId);
     if (leftover) await group.remove(leftover, signal);
     const growth = await group.createLinear(name, size, requestTags(group, 'volume', { placementId }, false), signal);
     await this.#erase(group, growth, 'zero', 0, call);

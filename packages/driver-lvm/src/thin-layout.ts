@@ -9,6 +9,7 @@ import type { VolumeGroup } from './volume-group.ts';
 
 /** Volumes in a thin pool: snapshots and copies share blocks, and are done at once. */
 export class ThinLayout implements Layout {
+  readonly leftovers = ['reverting', 'replaced'] as const;
   readonly #options: LayoutOptions;
   readonly #pool: ThinPool;
   readonly #metadata: ThinMetadata;
@@ -45,7 +46,9 @@ export class ThinLayout implements Layout {
 
   async remove(group: VolumeGroup, object: LogicalVolume, call: PluginCall): Promise<void> {
     const how = eraseOf(this.#options.config);
-    if (how !== 'none' && object.active) {
+    if (group.thickSnapshotsOf(object.name).length > 0) throw group.dependedOn(object);
+    const pool = group.get(this.#options.config.thinPool.name)?.settings;
+    if (how !== 'none' && object.active && pool?.discards !== false) {
       // What is discarded is lost, so it must not be somebody's.
       await group.refuseOpen(object, call.signal);
       await this.#discard(group, object, 0, call);
@@ -61,6 +64,7 @@ export class ThinLayout implements Layout {
     const wanted = group.wholeExtents(size);
     if (volume.size <= wanted) return volume.size;
     await group.refuseOpen(volume, call.signal);
+    await this.#pool.refuseFaulty(group, call.signal);
     // The pool keeps blocks beyond the end, and a later extend would show them again.
     await this.#discard(group, volume, wanted, call);
     return group.reduce(volume, wanted, call.signal);
@@ -91,7 +95,7 @@ export class ThinLayout implements Layout {
     refuseLarger(group, snapshot, volume.size);
     await group.refuseOpen(volume, signal);
     for (const role of ['reverting', 'replaced'] as const) {
-      const leftover = group.get(nameOf(role, placementId));
+      const leftover = group.ours(role, placementId);
       if (leftover) await group.remove(leftover, signal);
     }
     const tags = requestTags(group, 'volume', { placementId }, true);
@@ -107,19 +111,22 @@ export class ThinLayout implements Layout {
     const placementId = leftover.ownership?.placementId;
     if (placementId === undefined) return;
     const volume = group.get(nameOf('volume', placementId));
-    const copy = group.get(nameOf('reverting', placementId));
-    const replaced = group.get(nameOf('replaced', placementId));
+    const copy = group.ours('reverting', placementId);
+    const replaced = group.ours('replaced', placementId);
     // Between the two renames of a revert nothing has the volume's name.
     if (!volume && copy && replaced) await group.rename(copy, nameOf('volume', placementId), signal);
     else if (!volume && replaced) return void (await group.rename(replaced, nameOf('volume', placementId), signal));
     else if (copy) await group.remove(copy, signal);
     if (replaced) await group.remove(replaced, signal);
-    if (leftover !== copy && leftover !== replaced) await group.remove(leftover, signal);
   }
 
-  /** What a volume does not have in the pool reads as zeroes; it gives back whole chunks. */
+  /**
+   * What a volume does not have in the pool reads as zeroes; it gives back whole chunks. The kernel cuts discards at
+   * wrong places when the size of a chunk is no power of two (block layer, bio_discard_limit): parts would stay.
+   */
   zeroingDiscard(group: VolumeGroup): number | undefined {
-    return group.get(this.#options.config.thinPool.name)?.settings?.chunkSize;
+    const { chunkSize = 0, discards = false } = group.get(this.#options.config.thinPool.name)?.settings ?? {};
+    return discards && Number.isInteger(Math.log2(chunkSize)) ? chunkSize : undefined;
   }
 
   async *allocatedExtents(group: VolumeGroup, object: LogicalVolume, { signal }: PluginCall): AsyncGenerator<Extent> {
@@ -141,7 +148,7 @@ export class ThinLayout implements Layout {
     const common = { path, clock, commands, call, rate: config.eraseRate };
     if (from > 0) {
       // Only whole chunks are freed; the rest of the first and the last has to be written.
-      const chunk = group.get(config.thinPool.name)?.settings?.chunkSize ?? size;
+      const chunk = this.zeroingDiscard(group) ?? size;
       const first = Math.min(size, Math.ceil(from / chunk) * chunk);
       const last = Math.max(first, Math.floor(size / chunk) * chunk);
       await erase({ ...common, how: 'overwrite', from, to: first });

@@ -33,11 +33,7 @@ export class ThinPool {
         remedy: 'Give "thinPool.name" another name.',
       });
     }
-    if (!pool.settings.zeroes) {
-      throw new ScoriaError('invalid-configuration', `Thin pool ${where} does not zero the chunks that it hands out`, {
-        remedy: `Run "lvchange --zero y ${where}": else a volume could show what another one held.`,
-      });
-    }
+    this.#refuseUnzeroed(group, pool.settings.zeroes);
     if (!pool.active) await group.activate([pool], signal);
     if (!pool.settings.failsWhenFull) await group.set(this.#name, ['--errorwhenfull', 'y'], signal);
   }
@@ -45,6 +41,7 @@ export class ThinPool {
   /** Present capacities. Lets the pool grow, and tells when it fills up. */
   async report(group: VolumeGroup, signal: AbortSignal): Promise<PoolReport> {
     const row = await this.#grown(group, await group.report(this.#name, signal), signal);
+    this.#refuseUnzeroed(group, row.zero === 'zero');
     const { config, log } = this.#options;
     const { warnAt, alarmAt, metadataLimit } = config.thinPool;
     const what = `Thin pool ${group.name}/${this.#name}`;
@@ -63,13 +60,31 @@ export class ThinPool {
     return {
       name: group.name,
       total: row.lv_size,
-      free: stopped || row.lv_health_status !== '' ? 0 : Math.max(0, row.lv_size - used),
+      // A pool that does not tell how full it is cannot be used.
+      free: stopped || row.lv_health_status !== '' || row.data_percent === undefined ? 0 : Math.max(0, row.lv_size - used),
       thin: true,
       maxOverSubscription: config.maxOverSubscription,
       reserved: config.reserved,
       instantCopies: true,
       capabilities: {},
     };
+  }
+
+  /** Fails when a pool takes discards, and does nothing (kernel: dm-thin.c, `PM_READ_ONLY`). */
+  async refuseFaulty(group: VolumeGroup, signal: AbortSignal): Promise<void> {
+    const { lv_health_status: health } = await group.report(this.#name, signal);
+    if (health === '' || health === 'out_of_data') return;
+    throw new ScoriaError('backend-failed', `LVM says that thin pool ${group.name}/${this.#name} is ${health}`, {
+      remedy: 'Repair the pool; see the recovery drills in the guide to LVM.',
+    });
+  }
+
+  #refuseUnzeroed(group: VolumeGroup, zeroes: boolean): void {
+    if (zeroes) return;
+    const where = `${group.name}/${this.#name}`;
+    throw new ScoriaError('invalid-configuration', `Thin pool ${where} does not zero the chunks that it hands out`, {
+      remedy: `Run "lvchange --zero y ${where}": else a volume could show what another one held.`,
+    });
   }
 
   async #make(group: VolumeGroup, signal: AbortSignal): Promise<LogicalVolume | undefined> {

@@ -20,6 +20,8 @@ import { groupOwnerOf, nameOf, type Role } from './ownership.ts';
 const tagging = (option: '--addtag' | '--deltag', tags: readonly string[]): string[] => tags.flatMap((tag) => [option, tag]);
 /** Most names on one command line. */
 const atOnce = 200;
+/** What is removed alone: with any other, LVM unasked removes its snapshots or the thin volumes that show its content. */
+const withoutDependents = ['--select', 'lv_role!={thickorigin} && lv_role!={extthinorigin}'];
 
 /**
  * A volume group: a model of what is in it, and the changes that can be made to it. The model is filled by one report
@@ -38,6 +40,8 @@ export class VolumeGroup {
   #reported = 0;
 
   readonly #installationId: string;
+  /** LVM 2.03.17 and later refuse to cut a file system unless told to leave it alone; earlier ones do not look, nor know the option. */
+  #cutting: readonly string[] = ['--fs', 'ignore'];
 
   constructor(name: string, commands: LvmCommands, installationId: string) {
     this.name = name;
@@ -87,13 +91,24 @@ export class VolumeGroup {
     return ownership?.placementId === placementId && ownership.backendId === this.backendId;
   }
 
-  /** Our logical volume that has a role for a placement, complete or not. What the model does not have is looked for once more. */
-  async find(role: Role, placementId: string, signal: AbortSignal): Promise<LogicalVolume | undefined> {
-    const name = nameOf(role, placementId);
-    await this.know(signal);
-    if (!this.get(name)) await this.refresh(signal);
-    const found = this.get(name);
+  /** Our logical volume that has a role for a placement, complete or not, as the model has it. */
+  ours(role: Role, placementId: string): LogicalVolume | undefined {
+    const found = this.get(nameOf(role, placementId));
     return found && this.isOurs(found, placementId) ? found : undefined;
+  }
+
+  /** Like {@link ours}; what the model does not have is looked for once more. */
+  async find(role: Role, placementId: string, signal: AbortSignal): Promise<LogicalVolume | undefined> {
+    await this.know(signal);
+    if (!this.get(nameOf(role, placementId))) await this.refresh(signal);
+    return this.ours(role, placementId);
+  }
+
+  /** Looks again at one of ours before something of it is destroyed; `undefined` when it is gone, or ours no more. */
+  async lookAgain({ name, ownership }: LogicalVolume, signal: AbortSignal): Promise<LogicalVolume | undefined> {
+    await this.refresh(signal);
+    const found = this.#volumes.get(name);
+    return found && ownership && this.isOurs(found, ownership.placementId) ? found : undefined;
   }
 
   /**
@@ -119,8 +134,7 @@ export class VolumeGroup {
   }
 
   /** Fails with `backend-busy`, naming the holder, when a logical volume is open. */
-  async refuseOpen({ name, active }: LogicalVolume, signal: AbortSignal): Promise<void> {
-    if (!active) return;
+  async refuseOpen({ name }: LogicalVolume, signal: AbortSignal): Promise<void> {
     const count = await this.#commands.openCount(this.mapping(name), signal);
     if (count === 0) return;
     const holders = await holdersOf(this.path(name));
@@ -160,7 +174,12 @@ export class VolumeGroup {
   async report(name: string, signal: AbortSignal): Promise<DetailRow> {
     return this.#inTurn(signal, async () => {
       const what = `look at logical volume ${this.name}/${name}`;
-      const row = parseVolume(this.name, name, await this.#commands.report(what, volumeReportOf(this.name, name), signal));
+      const stdout = await this.#commands.report(what, volumeReportOf(this.name, name), signal).catch((error: unknown) => {
+        // What the model has under this name is gone.
+        if (isFailure(error, 'missing')) this.#forget();
+        throw error;
+      });
+      const row = parseVolume(this.name, name, stdout);
       this.#facts = row;
       this.#volumes.set(name, logicalVolumeOf(row, row));
       return row;
@@ -280,10 +299,16 @@ export class VolumeGroup {
   /** Makes a logical volume smaller; the caller has seen to what lay beyond. */
   async reduce(volume: LogicalVolume, size: number, signal: AbortSignal): Promise<number> {
     const wanted = this.wholeExtents(size);
-    const args = ['lvreduce', '--force', '--size', `${wanted}b`, `${this.name}/${volume.name}`];
-    await this.#change(signal, `reduce ${this.name}/${volume.name} to ${wanted} bytes`, args, () =>
-      this.#volumes.set(volume.name, resized(volume, wanted)),
-    );
+    const args = ['lvreduce', ...this.#cutting, '--force', '--size', `${wanted}b`, `${this.name}/${volume.name}`];
+    try {
+      await this.#change(signal, `reduce ${this.name}/${volume.name} to ${wanted} bytes`, args, () =>
+        this.#volumes.set(volume.name, resized(volume, wanted)),
+      );
+    } catch (error) {
+      if (this.#cutting.length === 0 || !isFailure(error, 'unknown-option')) throw error;
+      this.#cutting = [];
+      return this.reduce(volume, size, signal);
+    }
     return wanted;
   }
 
@@ -317,19 +342,38 @@ export class VolumeGroup {
     await this.#change(signal, `change ${this.name}/${name}`, ['lvchange', ...options, `${this.name}/${name}`], () => {});
   }
 
-  /** Removes a logical volume. `backend-busy` when it is open. What is gone already is no failure. */
+  /**
+   * Removes a logical volume. `backend-busy` when it is open, or others would go with it of which the model knows nothing.
+   * What is gone already is no failure.
+   */
   async remove(volume: LogicalVolume, signal: AbortSignal): Promise<void> {
-    const gone = () => {
+    const what = `${this.name}/${volume.name}`;
+    let isGone = false;
+    const apply = (stdout: string) => {
+      isGone = stdout.includes('successfully removed');
+      if (!isGone) return this.#forget();
       this.#volumes.delete(volume.name);
       for (const other of this.volumes) {
         if (other.origin === volume.name) this.#volumes.set(other.name, { ...other, origin: undefined });
       }
     };
     try {
-      await this.#change(signal, `remove ${this.name}/${volume.name}`, ['lvremove', `${this.name}/${volume.name}`], gone);
+      await this.#change(signal, `remove ${what}`, ['lvremove', ...withoutDependents, what], apply);
     } catch (error) {
       if (!isFailure(error, 'missing')) throw error;
+      return;
     }
+    if (isGone) return;
+    // LVM says nothing, too, of what was not selected, and where its configuration wants silence.
+    await this.refresh(signal);
+    if (this.#volumes.has(volume.name)) throw this.dependedOn(volume);
+  }
+
+  /** The error of what cannot be removed because others would go with it. */
+  dependedOn({ name }: LogicalVolume): ScoriaError {
+    return new ScoriaError('backend-busy', `Logical volume ${this.name}/${name} has snapshots, which would go with it`, {
+      remedy: `Remove the snapshots of the logical volume ("lvs -o name,origin ${this.name}" names them).`,
+    });
   }
 
   /** Makes logical volumes that lie idle, as after a boot, usable. */
@@ -385,11 +429,11 @@ export class VolumeGroup {
     this.#known = false;
   }
 
-  async #change(signal: AbortSignal, what: string, args: readonly string[], apply: () => void): Promise<void> {
+  /** @param apply - brings the model up to date; gets what LVM printed. */
+  async #change(signal: AbortSignal, what: string, args: readonly string[], apply: (stdout: string) => void): Promise<void> {
     await this.#inTurn(signal, async () => {
       try {
-        await this.#commands.change(what, args);
-        apply();
+        apply(await this.#commands.change(what, args));
       } catch (error) {
         // LVM may have done it, or a part of it.
         this.#forget();

@@ -61,10 +61,14 @@ export class LvmBench {
   /** A complete thick volume, put there without the driver. */
   thickVolume(size?: number): BackendObject {
     const volume = request(size);
-    const backend = [...this.lvm.groupTags].find((tag) => tag.startsWith('scoria.backend=')) ?? '';
-    const tags = ['scoria', backend, `scoria.placement=${volume.placementId}`, 'scoria.kind=volume', 'scoria.state=ready'];
-    this.lvm.add({ name: `volume-${volume.placementId}`, size: volume.size, tags });
+    this.lvm.add({ name: `volume-${volume.placementId}`, size: volume.size, tags: this.tags(volume) });
     return volume;
+  }
+
+  /** Tags of an object of the backend. */
+  tags({ placementId }: BackendObject, kind = 'volume', state: readonly string[] = ['scoria.state=ready']): string[] {
+    const backend = [...this.lvm.groupTags].find((tag) => tag.startsWith('scoria.backend=')) ?? '';
+    return ['scoria', backend, `scoria.placement=${placementId}`, `scoria.kind=${kind}`, ...state];
   }
 
   async snapshot(driver: AnyVolumeDriver, volume: BackendObject): Promise<BackendObject> {

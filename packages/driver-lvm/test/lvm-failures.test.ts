@@ -30,6 +30,27 @@ describe('failures', () => {
   });
 
   test.each([
+    ['prints garbage', { exitCode: 0, stdout: 'open', stderr: '' }],
+    ['prints nothing', { exitCode: 0, stdout: '', stderr: '' }],
+    ['fails', { exitCode: 1, stdout: '', stderr: 'Failure to communicate with kernel device-mapper driver.' }],
+  ])('nothing is destroyed when the program that tells who has it open %s', async (_what, answer) => {
+    const driver = await bench.checked();
+    const volume = await bench.volume(driver);
+    bench.lvm.instead = (verb) => (verb === 'dmsetup' ? answer : undefined);
+    await expect(driver.delete(volume, call)).rejects.toMatchObject({ code: 'backend-failed' });
+    expect(bench.lvm.counted()).not.toContain('blkdiscard');
+    expect(bench.names().length).toBe(2);
+  });
+
+  test.each([true, false])('a volume is made smaller whatever is in it, by an LVM that looks: %s', async (looks) => {
+    bench.lvm.knowsFileSystems = looks;
+    const driver = await bench.checked({ provisioning: 'thick', erase: 'none' });
+    const [first, second] = [bench.thickVolume(), bench.thickVolume()];
+    for (const each of [first, second]) expect(await driver.shrink?.(each, 4 * MiB, call)).toEqual({ size: 4 * MiB });
+    expect(bench.lvm.counted().filter((verb) => verb === 'lvreduce').length).toBe(looks ? 2 : 3);
+  });
+
+  test.each([
     ['garbage', { exitCode: 0, stdout: '{"report": [{', stderr: '' }],
     ['nothing', { exitCode: 0, stdout: '', stderr: '' }],
     ['figures that are none', { exitCode: 0, stdout: '{"report":[{"vg":[{"vg_name":"vg","vg_size":"many"}]}]}', stderr: '' }],

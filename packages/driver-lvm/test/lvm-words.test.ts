@@ -26,7 +26,7 @@ const report = `  {
               ]
               ,
               "seg": [
-                  {"chunk_size":"65536", "zero":"zero", "thin_id":"", "lv_name":"pool"}
+                  {"chunk_size":"65536", "zero":"zero", "discards":"passdown", "thin_id":"", "lv_name":"pool"}
               ]
           }
       ]
@@ -40,7 +40,7 @@ test('a report of LVM is read whole', () => {
   expect(pool).toMatchObject({
     layer: 'thin-pool',
     health: 'out_of_data',
-    settings: { chunkSize: 65_536, zeroes: true, failsWhenFull: true },
+    settings: { chunkSize: 65_536, zeroes: true, failsWhenFull: true, discards: true },
   });
   expect(thin).toMatchObject({ layer: 'thin', size: 104_857_600, usedBytes: 67_108_864, origin: 'v1', pool: 'pool' });
   expect(snapshot).toMatchObject({

@@ -15,6 +15,11 @@ export interface ModelledVolume {
   invalid: boolean;
   /** Thin pools: whether chunks are zeroed. */
   zeroes: boolean;
+  /** Thin pools: what becomes of discards. */
+  discards: 'ignore' | 'passdown';
+  /** Thin pools: bytes. */
+  chunkSize: number;
+  health: string;
 }
 
 /** What LVM says of a request that it refuses, with exit status 5. */
@@ -32,6 +37,8 @@ export class ModelledLvm implements Exec {
   size = 250 * extent;
   missing = 0;
   openCount = 0;
+  /** Whether it is LVM 2.03.17 or later. */
+  knowsFileSystems = false;
   /** Answers a command in the model's place when it gives something. */
   instead: (verb: string, command: Command) => CommandResult | undefined | Promise<CommandResult | undefined> = () => undefined;
   #nextUuid = 1;
@@ -43,8 +50,9 @@ export class ModelledLvm implements Exec {
 
   /** Adds a logical volume. */
   add(volume: Partial<ModelledVolume> & { readonly name: string }): ModelledVolume {
-    const none = { tags: [], origin: '', pool: '', fill: 0 };
-    const defaults = { ...none, size: extent, attr: '-wi-a-----', active: true, invalid: false, zeroes: true };
+    const none = { tags: [], origin: '', pool: '', fill: 0, health: '' };
+    const pool = { zeroes: true, discards: 'passdown' as const, chunkSize: 65_536 };
+    const defaults = { ...none, ...pool, size: extent, attr: '-wi-a-----', active: true, invalid: false };
     const added = { ...defaults, ...volume };
     this.volumes.set(added.name, added);
     return added;
@@ -133,8 +141,11 @@ export class ModelledLvm implements Exec {
         }
         return this.#made(this.add({ name, size, tags }));
       }
-      case 'lvextend':
       case 'lvreduce':
+        if (has('--fs') && !this.knowsFileSystems) throw new Refusal("lvreduce: unrecognized option '--fs'");
+        target().size = bytes(option('--size'));
+        return '';
+      case 'lvextend':
         target().size = bytes(option('--size'));
         return '';
       case 'lvrename': {
@@ -154,10 +165,16 @@ export class ModelledLvm implements Exec {
           volume.tags = [...volume.tags.filter((tag) => !all('--deltag').includes(tag)), ...all('--addtag')];
         }
         return '';
-      case 'lvremove':
+      case 'lvremove': {
         if (this.openCount > 0) throw new Refusal(`Logical volume ${last} in use.`);
-        this.volumes.delete(target().name);
-        return '';
+        const { name, attr } = target();
+        // As real: those that depend on it go too, unasked.
+        const snapshots = [...this.volumes.values()].filter((each) => each.origin === name && each.attr.startsWith('s'));
+        if (snapshots.length > 0 && option('--select').includes('lv_role!={thickorigin}')) return '';
+        if (attr.startsWith('t')) throw new Error('A thin pool was to be removed');
+        for (const each of [...snapshots.map((snapshot) => snapshot.name), name]) this.volumes.delete(each);
+        return `  Logical volume "${name}" successfully removed.\n`;
+      }
       case 'dmsetup':
         return args[0] === 'info' ? `${this.openCount}\n` : '';
       case 'blkdiscard':
@@ -200,7 +217,7 @@ export class ModelledLvm implements Exec {
     };
   }
 
-  #row({ name, size, attr, tags, origin, pool, fill, active, invalid }: ModelledVolume) {
+  #row({ name, size, attr, tags, origin, pool, fill, active, invalid, health }: ModelledVolume) {
     const snapshot = attr.startsWith('s');
     const thin = attr.startsWith('V');
     const isPool = attr.startsWith('t');
@@ -213,11 +230,11 @@ export class ModelledLvm implements Exec {
       lv_active: active ? 'active' : '',
       lv_device_open: '',
       lv_snapshot_invalid: snapshot ? (invalid ? 'snapshot invalid' : '') : 'unknown',
-      lv_health_status: '',
+      lv_health_status: health,
       origin,
       origin_size: snapshot ? String(this.volumes.get(origin)?.size ?? 0) : '',
       pool_lv: pool,
-      data_percent: snapshot || thin || isPool ? fill.toFixed(2) : '',
+      data_percent: snapshot || thin || (isPool && active) ? fill.toFixed(2) : '',
       metadata_percent: isPool ? '10.94' : '',
       lv_metadata_size: isPool ? String(extent) : '',
       lv_when_full: isPool ? 'error' : '',
@@ -225,9 +242,10 @@ export class ModelledLvm implements Exec {
   }
 }
 
-const segmentRow = ({ name, attr, zeroes }: ModelledVolume) => ({
-  chunk_size: attr.startsWith('t') ? '65536' : '0',
+const segmentRow = ({ name, attr, zeroes, discards, chunkSize }: ModelledVolume) => ({
+  chunk_size: attr.startsWith('t') ? String(chunkSize) : '0',
   zero: attr.startsWith('t') ? (zeroes ? 'zero' : '') : 'unknown',
+  discards: attr.startsWith('t') ? discards : '',
   thin_id: attr.startsWith('V') ? '7' : '',
   lv_name: name,
 });
