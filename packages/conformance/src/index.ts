@@ -26,6 +26,7 @@ export {
   runTransportConformance,
   transportConformance,
   type RunTransportOptions,
+  type TransportCapability,
   type TransportConformanceOptions,
   type TransportSubject,
 } from './transport/transport-conformance.ts';

@@ -9,6 +9,7 @@ const checks = [...driverChecks, ...transportChecks, ...initiatorChecks];
 const contractFiles = [
   'volume/driver.ts',
   'transport/transport.ts',
+  'transport/io-limits.ts',
   'transport/initiator.ts',
   'device/block-device.ts',
   'error/error-codes.ts',
@@ -48,6 +49,10 @@ test('every verb of a driver, a transport and an initiator has a check', () => {
     'hold',
     'release',
     'copy',
+    'mirror',
+    'commitMirror',
+    'endMirror',
+    'limit',
     'connectionInfo',
     'stats',
   ])

@@ -1,12 +1,13 @@
 import { fileVolumes, RecordingLog, runTransportConformance, transportChecks, transportConformance } from '@scoria/conformance';
 import type { Log } from '@scoria/core';
 import { describe, expect, test } from 'vitest';
+import { brokenLimits } from './broken-limits.ts';
 import { brokenMirrors } from './broken-mirrors.ts';
 import { brokenSessions } from './broken-sessions.ts';
 import { brokenTransports } from './broken-transports.ts';
 import { CollectingRunner } from './collecting-runner.ts';
+import { LimitingTransport } from './limiting-transport.ts';
 import { LoopbackTransport } from './loopback-transport.ts';
-import { MirroringTransport } from './mirroring-transport.ts';
 
 function subjectOf(make: (log: Log) => LoopbackTransport) {
   let transport: LoopbackTransport;
@@ -20,21 +21,18 @@ function subjectOf(make: (log: Log) => LoopbackTransport) {
   };
 }
 
-transportConformance({
-  describe,
-  test,
-  capabilities: ['point-in-time', 'mirror'],
-  ...subjectOf((log) => new MirroringTransport(log)),
-});
+const capabilities = ['point-in-time', 'mirror', 'limit'] as const;
 
-const broken = [...brokenTransports, ...brokenSessions, ...brokenMirrors];
+transportConformance({ describe, test, capabilities, ...subjectOf((log) => new LimitingTransport(log)) });
+
+const broken = [...brokenTransports, ...brokenSessions, ...brokenMirrors, ...brokenLimits];
 const lineOf = (id: string) => transportChecks.find((check) => check.id === id)?.contract;
 
 test.each(broken.map((each) => [each.name, lineOf(each.caughtBy[0]), each] as const))(
   '%s: breaks "%s" and is caught',
   async (_name, _line, each) => {
     const runner = new CollectingRunner();
-    transportConformance({ ...runner.functions, capabilities: ['point-in-time', 'mirror'], ...subjectOf(each.make), soon: 400 });
+    transportConformance({ ...runner.functions, capabilities, ...subjectOf(each.make), soon: 400 });
     for (const id of each.caughtBy) await expect(runner.run(id), `${id} does not notice`).rejects.toThrow();
   },
 );

@@ -8,7 +8,7 @@ import { makeInitiator, plainCall, shortTimes } from './initiator-fixture.ts';
 const initiator = makeInitiator({ times: { ...shortTimes, patience: 400 } });
 
 transportConformance({
-  capabilities: ['point-in-time', 'mirror'],
+  capabilities: ['point-in-time', 'mirror', 'limit'],
   describe,
   test,
   create: async () => startTransport(iscsiPlugin, { listen: [`127.0.0.1:${await freePort()}`], inProcess: true }),

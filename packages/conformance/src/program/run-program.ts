@@ -8,7 +8,7 @@ import { checkPlugin } from '../guarded.ts';
 import { htmlReport } from '../report/html-report.ts';
 import type { Report } from '../report/report.ts';
 import { resultText, summaryText, textReport } from '../report/text-report.ts';
-import { runTransportConformance } from '../transport/transport-conformance.ts';
+import { capabilitiesOf, runTransportConformance } from '../transport/transport-conformance.ts';
 import { startTransport } from '../transport/transport-under-test.ts';
 import { parseCommandLine, usage, type CommandLine } from './command-line.ts';
 import { importClient, importPlugin, isOfKind, readConfig } from './plugin-module.ts';
@@ -61,8 +61,7 @@ async function reportOf(line: CommandLine, { directory, out }: ProgramSurroundin
     const { transport, volumes, cleanup } = await create();
     await volumes.remove();
     await cleanup();
-    const capabilities = transport.mirror ? (['mirror'] as const) : [];
-    return runTransportConformance({ ...common, capabilities, create, ...(connect && { connect }) });
+    return runTransportConformance({ ...common, capabilities: capabilitiesOf(transport), create, ...(connect && { connect }) });
   }
   throw new Error(`${line.plugin} is a plug-in of kind ${plugin.kind}; there are suites for drivers and transports`);
 }

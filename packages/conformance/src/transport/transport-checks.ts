@@ -2,6 +2,7 @@ import { checksOf } from '../check.ts';
 import { accessChecks } from './access-checks.ts';
 import { exportChecks } from './export-checks.ts';
 import { inFlightChecks } from './in-flight-checks.ts';
+import { limitChecks } from './limit-checks.ts';
 import { mirrorChecks } from './mirror-checks.ts';
 import { pointInTimeChecks } from './point-in-time-checks.ts';
 import { pointInTimeSessionChecks } from './point-in-time-session-checks.ts';
@@ -17,4 +18,5 @@ export const transportChecks: readonly TransportCheck[] = [
   ...checksOf(pointInTimeChecks, 'point-in-time'),
   ...checksOf(pointInTimeSessionChecks, 'point-in-time', 'client'),
   ...checksOf(mirrorChecks, 'mirror', 'client'),
+  ...checksOf(limitChecks, 'limit', 'client'),
 ];

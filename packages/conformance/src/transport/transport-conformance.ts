@@ -1,10 +1,22 @@
-import { systemClock } from '@scoria/core';
+import { systemClock, type AnyTransport } from '@scoria/core';
 import { reportOf, type Report } from '../report/report.ts';
 import { runChecks, type CheckResult } from '../run-checks.ts';
 import { declareChecks, type CheckPlan, type Runner } from '../runner.ts';
 import { plainCall, TransportBench } from './transport-bench.ts';
 import { transportChecks } from './transport-checks.ts';
 import type { Connect, TransportUnderTest } from './transport-under-test.ts';
+
+/** An optional group of verbs, as core's documentation of it names it. */
+export type TransportCapability = 'point-in-time' | 'mirror' | 'limit';
+
+/** The groups that a transport has: a transport declares one by implementing it. */
+export function capabilitiesOf({ hold, mirror, limit }: AnyTransport): readonly TransportCapability[] {
+  return [
+    ...(hold ? ['point-in-time' as const] : []),
+    ...(mirror ? ['mirror' as const] : []),
+    ...(limit ? ['limit' as const] : []),
+  ];
+}
 
 /** What is tested, and how patiently. */
 export interface TransportSubject {
@@ -13,7 +25,7 @@ export interface TransportSubject {
   /** A client of the transport. Without it only what needs none is tested. */
   readonly connect?: Connect;
   /** The optional groups that the transport has; only they are tested. Default: none. */
-  readonly capabilities?: readonly ('point-in-time' | 'mirror')[];
+  readonly capabilities?: readonly TransportCapability[];
   /** How long a verb may go on after its abort, milliseconds. Default: 5,000. */
   readonly soon?: number;
 }

@@ -121,12 +121,14 @@ export interface MirrorSupport {
 
 /**
  * Capability `limit`: holds volumes to a rate of I/O, whatever their hosts do. Without it, volumes of a type with such
- * limits cannot be attached.
+ * limits cannot be attached. No volume waits for the limits of another. A limit that the transport cannot keep is refused
+ * with `not-supported`, by {@link Transport.export} too.
  */
 export interface LimitSupport {
   /**
    * Changes what a volume is held to, also while hosts use it: commands that wait go on by the new limits. `null` lifts
-   * them. Does nothing for a volume that is not exported.
+   * them. Does nothing for a volume that is not exported. May be repeated: the same limits, given by this verb or by an
+   * export, bring no new burst.
    */
   limit(volumeId: string, limits: IoLimits | null, call: PluginCall): Promise<void>;
 }
