@@ -234,6 +234,7 @@ export class ThickLayout implements Layout {
       await this.#eraseAll(group, rest, call);
     }
     await group.remove(rest, signal);
+    this.#space.forget(group, snapshot);
     const origin = snapshot.origin === undefined ? undefined : group.get(snapshot.origin);
     if (origin?.role === 'deleted' && group.thickSnapshotsOf(origin.name).length === 0) await this.remove(group, origin, call);
   }

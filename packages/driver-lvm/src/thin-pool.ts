@@ -13,6 +13,8 @@ export class ThinPool {
   readonly #alarm: FillAlarm;
   /** Groups whose pool takes no more volumes for lack of metadata. */
   readonly #stopped = new Set<string>();
+  /** What could not grow when it was tried last. */
+  readonly #ungrown = new Set<string>();
 
   constructor(options: LayoutOptions) {
     this.#options = options;
@@ -113,24 +115,39 @@ export class ThinPool {
   async #grown(group: VolumeGroup, row: DetailRow, signal: AbortSignal): Promise<DetailRow> {
     const { autoExtend } = this.#options.config.thinPool;
     if (!autoExtend) return row;
-    const data = (row.data_percent ?? 0) >= autoExtend.threshold;
-    const metadata = (row.metadata_percent ?? 0) >= autoExtend.threshold;
-    if ((!data && !metadata) || row.vg_free < row.vg_extent_size) return row;
     const share = autoExtend.percent / 100;
-    const { log } = this.#options;
-    const what = `thin pool ${group.name}/${this.#name}`;
-    try {
-      // Metadata first: a pool without them stops, one without data only refuses writes.
-      if (metadata) await group.extendPoolMetadata(this.#name, (row.lv_metadata_size ?? 0) * share, signal);
-      const { vg_free: free } = metadata ? await group.report(this.#name, signal) : row;
+    let present = row;
+    // Metadata first: a pool without them stops, one without data only refuses writes. Their spare copy grows with them.
+    const metadata = Math.min((row.lv_metadata_size ?? 0) * share, wholeExtentsWithin(row.vg_free / 2, row));
+    if ((row.metadata_percent ?? 0) >= autoExtend.threshold && metadata > 0) {
+      const grow = () => group.extendPoolMetadata(this.#name, metadata, signal);
+      present = await this.#grow(group, 'The metadata of thin pool', grow, signal);
+    }
+    const data = Math.min(group.wholeExtents(row.lv_size * share), wholeExtentsWithin(present.vg_free, row));
+    if ((row.data_percent ?? 0) >= autoExtend.threshold && data > 0) {
+      await group.know(signal);
       const pool = group.get(this.#name);
-      const by = Math.min(group.wholeExtents(row.lv_size * share), free);
-      if (data && pool && by > 0) await group.extend(pool, row.lv_size + by, signal);
-      log.info({ by: data ? by : 0, metadata }, `${what} has grown`);
+      if (pool) present = await this.#grow(group, 'Thin pool', () => group.extend(pool, row.lv_size + data, signal), signal);
+    }
+    return present;
+  }
+
+  /** Tells a failure once, until it works again. */
+  async #grow(group: VolumeGroup, part: string, grow: () => Promise<unknown>, signal: AbortSignal): Promise<DetailRow> {
+    const { log } = this.#options;
+    const what = `${part} ${group.name}/${this.#name}`;
+    try {
+      await grow();
+      this.#ungrown.delete(what);
+      log.info({}, `${what} has grown`);
     } catch (error) {
       signal.throwIfAborted();
-      log.warn({ err: error }, `${what} could not grow`);
+      if (!this.#ungrown.has(what)) log.warn({ err: error }, `${what} could not grow`);
+      this.#ungrown.add(what);
     }
     return group.report(this.#name, signal);
   }
 }
+
+/** Bytes in whole extents of a group, at most so many. */
+const wholeExtentsWithin = (bytes: number, { vg_extent_size: extent }: DetailRow): number => Math.floor(bytes / extent) * extent;

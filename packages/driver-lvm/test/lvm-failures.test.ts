@@ -181,6 +181,40 @@ describe('watching', () => {
     expect(told.at(-1)).toMatchObject({ level: 'error', message: expect.stringMatching(/has run full and is lost/) });
   });
 
+  test('thick snapshots share what their group has left', async () => {
+    const driver = await bench.checked({ provisioning: 'thick', erase: 'none', snapshotReserve: 0.25 }, log);
+    const volume = bench.thickVolume(64 * MiB);
+    const snapshots = [await bench.snapshot(driver, volume), await bench.snapshot(driver, volume)];
+    const kept = snapshots.map(({ placementId }) => bench.lvm.volumes.get(`snap-${placementId}`));
+    bench.lvm.size = (64 + 20 + 20 + 24) * MiB;
+    for (const each of kept) if (each) each.fill = 75;
+    await driver.pools(call);
+    expect(kept.map((each) => each?.size)).toEqual([36 * MiB, 28 * MiB]);
+    told.length = 0;
+    bench.lvm.counted();
+    await driver.pools(call);
+    expect(bench.lvm.counted()).not.toContain('lvextend');
+    expect(told).toEqual([]);
+  });
+
+  test("a pool's metadata grow with their spare copy, and what cannot grow keeps the rest from nothing", async () => {
+    const driver = await bench.checked({ thinPool: { name: 'pool', autoExtend: { threshold: 10, percent: 50 } } }, log);
+    const pool = bench.lvm.volumes.get('pool');
+    if (!pool) throw new Error('there is no pool');
+    pool.fill = 80;
+    const refused: string[][] = [];
+    bench.lvm.instead = (verb, { args }) => {
+      if (verb !== 'lvextend' || !args.includes('--poolmetadatasize')) return undefined;
+      refused.push([...args]);
+      return { exitCode: 5, stdout: '', stderr: '  No.\n' };
+    };
+    await driver.pools(call);
+    expect(refused[0]).toContain(`+${4 * MiB}b`);
+    expect(pool.size).toBe(600 * MiB);
+    await driver.pools(call);
+    expect(told.filter(({ message }) => message.includes('could not grow')).length).toBe(1);
+  });
+
   test('before core copies over a volume, every snapshot of it gets all the space that it may need', async () => {
     const driver = await bench.checked({ provisioning: 'thick', erase: 'none', snapshotReserve: 0.25 });
     const volume = bench.thickVolume(64 * MiB);
