@@ -19,6 +19,7 @@ import {
   type Random,
 } from '@scoria/core';
 import { identify } from './backend-identity.ts';
+import { refuseChanged, refuseRenamed } from './changed-by-hand.ts';
 import type { LvmConfig } from './configuration.ts';
 import { copyOf, referenceOf, type Layout } from './layout.ts';
 import type { LogicalVolume } from './logical-volume.ts';
@@ -254,6 +255,7 @@ export class LvmDriver implements AnyVolumeDriver {
     const { placementId } = object;
     const found = await group.find(kind, placementId, call.signal);
     if (found) await this.#layout.remove(group, found, call);
+    else refuseRenamed(group, [kind], placementId);
     if (kind === 'snapshot') return;
     for (const role of leftoverRoles) {
       const leftover = group.ours(role, placementId);
@@ -342,7 +344,7 @@ export class LvmDriver implements AnyVolumeDriver {
       volume = look();
     }
     if (volume) return { group, volume };
-    refuseConverted(group, kinds, placementId);
+    refuseChanged(group, kinds, placementId);
     throw new ScoriaError('backend-object-missing', `Volume group ${group.name} has no ${object.backendRef ?? placementId}`);
   }
 
@@ -410,16 +412,6 @@ function kindsOf({ backendRef, placementId }: BackendObject): readonly Kind[] {
   const kinds = (['volume', 'snapshot'] as const).filter((kind) => backendRef.endsWith(`/${nameOf(kind, placementId)}`));
   if (kinds.length === 0) throw new ScoriaError('internal', `"${backendRef}" is no reference of this driver`);
   return kinds;
-}
-
-/** Fails for what holds all that it should, but is no longer of the kind that the backend makes. */
-function refuseConverted(group: VolumeGroup, kinds: readonly Kind[], placementId: string): void {
-  const converted = kinds.map((kind) => group.ours(kind, placementId)).find((volume) => volume?.ownership?.ready === true);
-  // A snapshot's own space alone is what its deletion leaves for the end.
-  if (!converted || (converted.role === 'snapshot' && converted.layer === 'linear')) return;
-  throw new ScoriaError('backend-failed', `${referenceOf(group, converted)} is not what this backend has made any more`, {
-    remedy: "Undo what somebody did to the logical volume (see its lv_layout), or the change of the backend's configuration.",
-  });
 }
 
 function refusePartial(group: VolumeGroup): void {

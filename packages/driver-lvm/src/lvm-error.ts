@@ -35,11 +35,22 @@ const codes: Readonly<Record<LvmFailure, ErrorCode>> = {
   other: 'backend-failed',
 };
 
-/** What an LVM command said, without its warnings about file descriptors and the like. */
-function said({ stdout, stderr }: CommandResult): string {
+const remedies: Partial<Readonly<Record<LvmFailure, string>>> = {
+  unavailable: 'See what "pvs" says of the disks; the drills in the guide to LVM tell how disks and metadata come back.',
+};
+/** What repairs a thin pool whose metadata the check at its activation refuses (thin_check(8)). */
+const poolRepair = 'Run "lvconvert --repair" on the pool while it is inactive; see the drills in the guide to LVM.';
+
+/** Warnings that tell the cause of a failure; all others say what does no harm. */
+const causes = /bad metadata|unexpected transaction id|read-only metadata|in metadata of thin pool/i;
+
+/** What an LVM command said: its errors, and the warnings that tell why. */
+function said({ stdout, stderr }: CommandResult): { readonly errors: string; readonly warnings: string } {
   const lines = (stderr.trim() || stdout.trim()).split('\n').map((line) => line.trim());
   const plain = lines.filter((line) => !/^(WARNING:|File descriptor )/.test(line));
-  return (plain.length > 0 ? plain : lines).join(' ').slice(0, 1_000);
+  const told = plain.length > 0 ? plain : lines;
+  const warnings = lines.filter((line) => line.startsWith('WARNING:') && causes.test(line) && !told.includes(line));
+  return { errors: told.join(' ').slice(0, 1_000), warnings: [...new Set(warnings)].join(' ').slice(0, 500) };
 }
 
 /** An LVM command that failed. Its code follows from what LVM said. */
@@ -47,13 +58,22 @@ export class LvmError extends ScoriaError {
   readonly failure: LvmFailure;
 
   constructor(what: string, result: CommandResult) {
-    const told = said(result);
-    const failure = words.find(([, pattern]) => pattern.test(told))?.[0] ?? 'other';
-    super(codes[failure], `LVM could not ${what} (exit status ${result.exitCode}): ${told || 'it said nothing'}`, {
+    const { errors, warnings } = said(result);
+    const failure = failureOf(errors, warnings);
+    const remedy = /Manual repair required/i.test(errors) ? poolRepair : remedies[failure];
+    const told = [errors || 'it said nothing', ...(warnings === '' ? [] : [warnings])].join(' ');
+    super(codes[failure], `LVM could not ${what} (exit status ${result.exitCode}): ${told}`, {
       details: { exitCode: result.exitCode },
+      ...(remedy !== undefined && { remedy }),
     });
     this.failure = failure;
   }
+}
+
+function failureOf(errors: string, warnings: string): LvmFailure {
+  // LVM calls a pool full that is not the one that its metadata tell of.
+  if (/unexpected transaction id/i.test(warnings)) return 'other';
+  return words.find(([, pattern]) => pattern.test(errors))?.[0] ?? 'other';
 }
 
 /** Whether an error is LVM's word that something is there already, is missing, and so on. */

@@ -100,10 +100,17 @@ export const rangesReportOf = (group: string, name: string): readonly string[] =
   ...['-o', 'seg_pe_ranges', `${group}/${name}`],
 ];
 
+/** LVM prints messages among the lines of a report, for example that it retries to read a damaged disk of another group. */
+const reportLines = (stdout: string): string =>
+  stdout
+    .split('\n')
+    .filter((line) => /^\s*[[\]{}",]/.test(line))
+    .join('\n');
+
 function parse<T>(what: string, schema: z.ZodType<T>, stdout: string): T {
   let value: unknown;
   try {
-    value = JSON.parse(stdout);
+    value = JSON.parse(reportLines(stdout));
   } catch (error) {
     throw unreadable(what, error);
   }

@@ -58,6 +58,25 @@ describe('a volume that has become another is neither removed nor served', () =>
   });
 });
 
+test.each(['volume', 'snapshot'] as const)('a %s under another name is neither taken for gone nor touched', async (kind) => {
+  const driver = await bench.checked();
+  const volume = await bench.volume(driver);
+  const object = kind === 'volume' ? volume : await bench.snapshot(driver, volume);
+  const name = `${kind === 'volume' ? 'volume' : 'snap'}-${object.placementId}`;
+  const renamed = present(name);
+  bench.lvm.volumes.delete(name);
+  bench.lvm.add({ ...renamed, name: 'precious' });
+  const after = await bench.checked();
+  const told = {
+    code: 'backend-failed',
+    message: `vg/${name} is called vg/precious`,
+    remedy: `Give it its name back: lvrename vg precious ${name}`,
+  };
+  await expect(after.locate(object, call)).rejects.toMatchObject(told);
+  await expect(kind === 'volume' ? after.delete(object, call) : after.deleteSnapshot(object, call)).rejects.toMatchObject(told);
+  expect(present('precious').tags).toEqual(renamed.tags);
+});
+
 describe('snapshots that somebody has made by hand', () => {
   test.each([
     ['is erased', { ...thick, erase: 'zero' }],

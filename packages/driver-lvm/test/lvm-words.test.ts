@@ -54,6 +54,11 @@ test('a report of LVM is read whole', () => {
   expect(partial).toMatchObject({ layer: 'linear', active: false, health: 'partial' });
 });
 
+test('a message of LVM among the lines of a report does not spoil it', () => {
+  const disturbed = report.replace('"report": [\n', '"report": [\n  Retrying metadata scan.\n');
+  expect(parseWhole('vg', disturbed)).toEqual(parseWhole('vg', report));
+});
+
 test('a group is asked for by one command, and by no name that could be an option', () => {
   const args = wholeReportOf('vg');
   expect(args[0]).toBe('fullreport');
@@ -84,9 +89,31 @@ test.each([
   ['Logical volume vg/volume-1 in use.', 'backend-busy'],
   ['Unable to split an open snapshot LV.', 'backend-busy'],
   ['Snapshot origin volumes can be resized only while inactive: try lvchange -an.', 'backend-failed'],
+  [
+    'WARNING: Thin pool vg/pool has unexpected transaction id 4, expecting 3.\n  Cannot create new thin volume, free space in thin pool vg/pool reached threshold.',
+    'backend-failed',
+  ],
   ['', 'backend-failed'],
 ])('%j is %s', (stderr, code) => {
   const error = new LvmError('do something', { exitCode: 5, stdout: '', stderr });
   expect(error.code).toBe(code);
   expect(error.message).toMatch(/^LVM could not do something \(exit status 5\): /);
+});
+
+test.each([
+  [
+    'WARNING: Remaining free space in metadata of thin pool vg/pool is too low (96.29% >= 75.00%). Resize is recommended.\n  Cannot create new thin volume, free space in thin pool vg/pool reached threshold.',
+    /reached threshold\. WARNING: .* too low \(96\.29% >= 75\.00%\)/,
+    /Free space/,
+  ],
+  [
+    'WARNING: bad metadata text on /dev/sda in mda1\n  WARNING: bad metadata text on /dev/sda in mda1\n  Volume group "vg" not found\n  Cannot process volume group vg',
+    /Cannot process volume group vg WARNING: bad metadata text on \/dev\/sda in mda1$/,
+    /"pvs"/,
+  ],
+  ['Check of pool vg/pool failed (status:1). Manual repair required!', /Manual repair/, /lvconvert --repair/],
+])('%j is told with its cause, and with what to do', (stderr, message, remedy) => {
+  const error = new LvmError('do something', { exitCode: 5, stdout: '', stderr });
+  expect(error.message).toMatch(message);
+  expect(error.remedy).toMatch(remedy);
 });
