@@ -79,13 +79,21 @@ export async function faultsAtRest(site: Rested): Promise<readonly string[]> {
 
   const halfDeleted = new Set([...volumes, ...snapshots].flatMap(({ id, status }) => (status === 'error_deleting' ? [id] : [])));
   const audits = await site.audits();
-  for (const { unknown, missing } of audits.flatMap(({ backends }) => backends)) {
+  for (const { backend, unknown, missing, failure } of audits.flatMap(({ backends }) => backends)) {
+    if (failure) {
+      faults.push(`backend ${backend} cannot be audited: ${failure.message}`);
+      continue;
+    }
     for (const { placementId, kind } of unknown) faults.push(`${kind} ${placementId} is on the array without a placement`);
     // What could not be deleted may be gone in part.
     for (const { id, kind } of missing.filter(({ resourceId }) => !halfDeleted.has(resourceId)))
       faults.push(`${kind} ${id} has a placement and is not on the array`);
   }
-  for (const { unknown, missing } of audits.flatMap(({ transports }) => transports)) {
+  for (const { transport, unknown, missing, failure } of audits.flatMap(({ transports }) => transports)) {
+    if (failure) {
+      faults.push(`transport ${transport} cannot be audited: ${failure.message}`);
+      continue;
+    }
     for (const id of unknown) faults.push(`access ${id} is published and not in the store`);
     for (const id of missing) faults.push(`access ${id} is open and not published`);
   }

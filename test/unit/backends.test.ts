@@ -31,8 +31,8 @@ const host1 = { initiator: 'iqn.2026-11.test:host1', host: 'host1' };
 const eventually = (expectation: () => Promise<void>) => vi.waitFor(expectation, { timeout: 10_000, interval: 5 });
 const never = () => new Promise<never>(() => {});
 
-/** What a backend does before it answers to `check` and `pools`. */
-type Answer = (verb: 'check' | 'pools', call: PluginCall) => Promise<void> | void;
+/** What a backend does before it answers. */
+type Answer = (verb: 'check' | 'pools' | 'list', call: PluginCall) => Promise<void> | void;
 
 function answering(backend: MemoryBackend, answer: Answer): Plugin<'driver'> {
   const plugin = scriptedDriver(backend, () => {});
@@ -48,7 +48,11 @@ function answering(backend: MemoryBackend, answer: Answer): Plugin<'driver'> {
         await answer('pools', call);
         return driver.pools(call);
       };
-      return { ...driver, check, pools };
+      const list: typeof driver.list = async function* (call) {
+        await answer('list', call);
+        yield* driver.list(call);
+      };
+      return { ...driver, check, pools, list };
     },
   };
 }
@@ -286,6 +290,31 @@ describe('a backend in trouble', () => {
     ready.resolve();
     await eventually(async () => expect((await weak()).state).toBe('up'));
     expect([...transport.exports.values()].map(({ volumeId }) => volumeId).toSorted()).toEqual([attached, other].toSorted());
+  });
+
+  it('is told by an audit, which has the others all the same', async () => {
+    await start();
+    const well = { backend: 'sound', unknown: [], missing: [], failure: null };
+    const audit = async () => (await storage.audits.run(root)).backends;
+    expect(await audit()).toEqual([well, { ...well, backend: 'weak' }]);
+
+    const asked = Promise.withResolvers<void>();
+    answer = (verb) => {
+      if (verb !== 'list') return undefined;
+      asked.resolve();
+      return never();
+    };
+    const hanging = audit();
+    await asked.promise;
+    for (let count = 0; count < 12; count += 1) await nextReport();
+    const unknown = { backend: 'weak', unknown: null, missing: null };
+    expect(await hanging).toMatchObject([well, { ...unknown, failure: { code: 'deadline-exceeded' } }]);
+
+    answer = damaged;
+    await nextReport();
+    await eventually(async () => expect(await weak()).toMatchObject({ fault: { code: 'backend-failed' } }));
+    const { fault } = await weak();
+    expect(await audit()).toEqual([well, { ...unknown, failure: fault }]);
   });
 
   it('that is the storage of another one is refused, however both begin at once', async () => {

@@ -79,7 +79,7 @@ describe('a volume that exists on a backend', () => {
     expect(await usage()).toMatchObject({ volumes: { inUse: 0 }, gigabytes: { inUse: 0 } });
     expect(backend.objects.size).toBe(0);
     expect([...backend.foreign.values()].map(({ size }) => size).toSorted()).toEqual([mib, 8 * mib]);
-    expect((await storage.audits.run(root)).backends).toEqual([{ backend: 'memory', unknown: [], missing: [] }]);
+    expect((await storage.audits.run(root)).backends).toEqual([{ backend: 'memory', unknown: [], missing: [], failure: null }]);
   });
 
   it('is listed page by page, sorted', async () => {

@@ -51,7 +51,7 @@ describe('volumes and snapshots over a memory backend', () => {
     const { volume, operationId } = await storage.volumes.create(alice, { size: mib });
     await storage.operations.wait(operationId, patience);
     const root = caller('root', true);
-    expect((await storage.audits.run(root)).backends).toEqual([{ backend: 'memory', unknown: [], missing: [] }]);
+    expect((await storage.audits.run(root)).backends).toEqual([{ backend: 'memory', unknown: [], missing: [], failure: null }]);
     const [placementId = ''] = backend.objects.keys();
     backend.objects.delete(placementId);
     const stray = { placementId: systemRandom.uuid(), pool: 'pool', backendRef: null, size: mib };

@@ -1,3 +1,6 @@
+import { type ErrorData, ScoriaError } from '../error/scoria-error.ts';
+import type { Clock } from '../platform/clock.ts';
+import { withDeadline } from '../platform/deadline.ts';
 import type { Plugins } from '../plugin/plugins.ts';
 import { wired } from '../plugin/token.ts';
 import * as tokens from '../plugin/tokens.ts';
@@ -29,31 +32,73 @@ export interface TransportAudit {
   readonly missing: readonly string[];
 }
 
+/** Why a backend or transport could not be audited. */
+export type AuditFailure = Pick<ErrorData, 'code' | 'message' | 'remedy'>;
+
+/** An audit that was done, or of a party that could not be looked at: then all is `null` but its name. */
+export type Attempted<Audit, Name extends keyof Audit> =
+  | (Audit & { readonly failure: null })
+  | (Pick<Audit, Name> & { readonly [Key in Exclude<keyof Audit, Name>]: null } & { readonly failure: AuditFailure });
+
+/** What {@link Audits.run} found. */
+export interface AuditReport {
+  readonly backends: readonly Attempted<BackendAudit, 'backend'>[];
+  readonly transports: readonly Attempted<TransportAudit, 'transport'>[];
+}
+
 const page = 1000;
+/** Most time for one backend or transport, ms: whoever asked is waiting. */
+const deadline = 120_000;
 
 /** Compares backends and transports with the store, both ways. Reads only; work under way can show up as a difference. */
-@wired(tokens.Store, tokens.Plugins, tokens.Backends)
+@wired(tokens.Store, tokens.Plugins, tokens.Backends, tokens.Clock)
 export class Audits {
   readonly #store: Store;
   readonly #plugins: Plugins;
   readonly #backends: Backends;
+  readonly #clock: Clock;
 
-  constructor(store: Store, plugins: Plugins, backends: Backends) {
+  constructor(store: Store, plugins: Plugins, backends: Backends, clock: Clock) {
     this.#store = store;
     this.#plugins = plugins;
     this.#backends = backends;
+    this.#clock = clock;
   }
 
-  /** Audits everything that this process serves. `signal` ends it early. */
-  async run(
-    context: RequestContext,
-    signal: AbortSignal = new AbortController().signal,
-  ): Promise<{ readonly backends: readonly BackendAudit[]; readonly transports: readonly TransportAudit[] }> {
+  /**
+   * Audits everything that this process is to serve. A backend that is out of service, or cannot be listed in time, is told
+   * and does not hide the others; nor does a transport. `signal` ends it early.
+   */
+  async run(context: RequestContext, signal: AbortSignal = new AbortController().signal): Promise<AuditReport> {
     requireAdmin(context, 'audit the backends');
-    return {
-      backends: await Promise.all(this.#backends.servedIds().map((id) => this.backend(context, id, signal))),
-      transports: await Promise.all(this.#plugins.transports.map(({ name }) => this.transport(context, name, signal))),
-    };
+    const backends = this.#backends.conditions().map(({ id, name, fault }) =>
+      this.#attempt({ backend: name, unknown: null, missing: null }, `Listing backend ${name}`, signal, async (inner) => {
+        if (fault) throw new ScoriaError(fault.code, fault.message, { remedy: fault.remedy });
+        return this.backend(context, id ?? '', inner);
+      }),
+    );
+    const nothing = { exports: null, stats: null, unknown: null, missing: null };
+    const transports = this.#plugins.transports.map(({ name }) =>
+      this.#attempt({ transport: name, ...nothing }, `Listing transport ${name}`, signal, (inner) =>
+        this.transport(context, name, inner),
+      ),
+    );
+    return { backends: await Promise.all(backends), transports: await Promise.all(transports) };
+  }
+
+  async #attempt<Audit extends object, Nothing extends object>(
+    nothing: Nothing,
+    what: string,
+    signal: AbortSignal,
+    work: (signal: AbortSignal) => Promise<Audit>,
+  ): Promise<(Audit & { readonly failure: null }) | (Nothing & { readonly failure: AuditFailure })> {
+    try {
+      return { ...(await withDeadline(this.#clock, deadline, what, work, signal)), failure: null };
+    } catch (error) {
+      signal.throwIfAborted();
+      const { code, message, remedy } = ScoriaError.from(error);
+      return { ...nothing, failure: { code, message, remedy } };
+    }
   }
 
   /** Audits one backend. Throws when it could not be listed whole. */

@@ -119,6 +119,16 @@ test('pools tell whether volumes there are held to limits', async () => {
   ]);
 });
 
+test('an audit tells which backends it could not look at', async () => {
+  const { body } = await service.ask('GET', '//scoria/v1/audit', { as: 'admin' });
+  expect(body.audit.backends).toMatchObject([
+    { backend: 'plain', unknown: [], missing: [], failure: null },
+    { backend: 'fast', unknown: [], missing: [], failure: null },
+    { backend: 'slow', unknown: null, missing: null, failure: { code: 'backend-failed', remedy: 'Bring the disk back.' } },
+  ]);
+  expect(body.audit.transports).toMatchObject([{ unknown: [], failure: null }, { failure: null }]);
+});
+
 test('others are refused', async () => {
   expect((await service.ask('GET', '//scoria/v1/backends', { as: 'red' })).status).toBe(403);
 });

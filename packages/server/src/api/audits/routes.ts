@@ -3,29 +3,40 @@ import { route } from '../../http/route.ts';
 
 const bytes = z.number().describe('bytes');
 
+const failure = z
+  .object({ code: z.string(), message: z.string(), remedy: z.string() })
+  .nullable()
+  .describe('why it could not be looked at; all else is null then');
+
 const auditSchema = z.object({
   backends: z.array(
     z.object({
       backend: z.string(),
       unknown: z
         .array(z.object({ placement_id: z.string(), kind: z.string(), pool: z.string(), size: bytes, used: bytes }))
+        .nullable()
         .describe('on the backend, without a row'),
       missing: z
         .array(z.object({ placement_id: z.string(), kind: z.string(), resource_id: z.string(), pool: z.string() }))
+        .nullable()
         .describe('rows without their object on the backend'),
+      failure,
     }),
   ),
   transports: z.array(
     z.object({
       transport: z.string(),
-      exports: z.array(
-        z.object({ access_id: z.string(), volume_id: z.string(), read_only: z.boolean(), sessions: z.array(z.string()) }),
-      ),
-      volumes: z.array(
-        z.object({ volume_id: z.string(), reads: z.number(), writes: z.number(), read_bytes: bytes, written_bytes: bytes }),
-      ),
-      unknown: z.array(z.string()).describe('accesses published without a row'),
-      missing: z.array(z.string()).describe('open accesses that are not published'),
+      exports: z
+        .array(z.object({ access_id: z.string(), volume_id: z.string(), read_only: z.boolean(), sessions: z.array(z.string()) }))
+        .nullable(),
+      volumes: z
+        .array(
+          z.object({ volume_id: z.string(), reads: z.number(), writes: z.number(), read_bytes: bytes, written_bytes: bytes }),
+        )
+        .nullable(),
+      unknown: z.array(z.string()).nullable().describe('accesses published without a row'),
+      missing: z.array(z.string()).nullable().describe('open accesses that are not published'),
+      failure,
     }),
   ),
 });
@@ -41,34 +52,41 @@ export const auditRoutes = [
       const { backends, transports } = await storage.audits.run(context);
       return {
         audit: {
-          backends: backends.map(({ backend, unknown, missing }) => ({
+          backends: backends.map(({ backend, unknown, missing, failure: reason }) => ({
             backend,
-            unknown: unknown.map(({ placementId, kind, pool, size, usedBytes }) => ({
-              placement_id: placementId,
-              kind,
-              pool,
-              size,
-              used: usedBytes,
-            })),
-            missing: missing.map(({ id, kind, resourceId, pool }) => ({ placement_id: id, kind, resource_id: resourceId, pool })),
+            unknown:
+              unknown?.map(({ placementId, kind, pool, size, usedBytes }) => ({
+                placement_id: placementId,
+                kind,
+                pool,
+                size,
+                used: usedBytes,
+              })) ?? null,
+            missing:
+              missing?.map(({ id, kind, resourceId, pool }) => ({ placement_id: id, kind, resource_id: resourceId, pool })) ??
+              null,
+            failure: reason,
           })),
-          transports: transports.map(({ transport, exports, stats, unknown, missing }) => ({
+          transports: transports.map(({ transport, exports, stats, unknown, missing, failure: reason }) => ({
             transport,
-            exports: exports.map(({ accessId, volumeId, readOnly, sessions }) => ({
-              access_id: accessId,
-              volume_id: volumeId,
-              read_only: readOnly,
-              sessions: [...sessions],
-            })),
-            volumes: stats.map(({ volumeId, reads, writes, readBytes, writtenBytes }) => ({
-              volume_id: volumeId,
-              reads,
-              writes,
-              read_bytes: readBytes,
-              written_bytes: writtenBytes,
-            })),
-            unknown: [...unknown],
-            missing: [...missing],
+            exports:
+              exports?.map(({ accessId, volumeId, readOnly, sessions }) => ({
+                access_id: accessId,
+                volume_id: volumeId,
+                read_only: readOnly,
+                sessions: [...sessions],
+              })) ?? null,
+            volumes:
+              stats?.map(({ volumeId, reads, writes, readBytes, writtenBytes }) => ({
+                volume_id: volumeId,
+                reads,
+                writes,
+                read_bytes: readBytes,
+                written_bytes: writtenBytes,
+              })) ?? null,
+            unknown: unknown && [...unknown],
+            missing: missing && [...missing],
+            failure: reason,
           })),
         },
       };
