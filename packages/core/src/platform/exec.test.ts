@@ -1,6 +1,6 @@
 import { expect, test } from 'vitest';
 import { ScoriaError } from '../error/scoria-error.ts';
-import { systemClock } from './clock.ts';
+import { systemClock, type Clock } from './clock.ts';
 import { SystemExec } from './exec.ts';
 
 const logged: string[] = [];
@@ -69,4 +69,34 @@ test('lines come while the program runs, and a failure after the last of them', 
   expect((await failure(failing())).code).toBe('backend-failed');
   expect(seen.length).toBeGreaterThan(5);
   for await (const line of exec.lines({ program: 'yes', args: [], deadline })) if (line === 'y') break;
+});
+
+test('an output that is too long to be kept is an error and not half of it', async () => {
+  // Eight characters more than 16 MiB: what is left fits into the pipe, and the program ends well.
+  const args = ['-f', '%08.0f', '1864136'];
+  const error = await failure(exec.run({ program: 'seq', args, deadline }));
+  expect(error).toMatchObject({ code: 'backend-failed', message: expect.stringContaining('more than') });
+});
+
+test('lines end with the deadline also where another process keeps the output open', async () => {
+  const timers: (() => void)[] = [];
+  const timer: Clock['timer'] = (_, end) => ({ [Symbol.dispose]: () => {}, at: timers.push(end) });
+  const impatient = new SystemExec({
+    clock: { ...systemClock, timer },
+    log: { debug: write, info: write, warn: write, error: write },
+  });
+  const seen: number[] = [];
+  const reading = async () => {
+    const args = ['-c', 'sleep 60 & echo $!; exec sleep 60'];
+    for await (const line of impatient.lines({ program: 'sh', args, deadline })) {
+      seen.push(Number(line));
+      // The deadline, and then what is given to the program to end.
+      timers[0]?.();
+      timers[1]?.();
+    }
+  };
+  const failed = failure(reading());
+  expect((await failed).code).toBe('deadline-exceeded');
+  const [left = 0] = seen;
+  expect(process.kill(left, 'SIGKILL'), 'it is still there').toBe(true);
 });

@@ -60,21 +60,24 @@ interface Ended {
   readonly code?: string | undefined;
   readonly stdout?: unknown;
   readonly stderr?: unknown;
+  /** Said more than is kept. */
+  readonly isMaxBuffer?: boolean | undefined;
 }
 
 /** How long a program may run, and what ends it. */
 class Limit implements Disposable {
   readonly #controller = new AbortController();
-  readonly #gaveUp = Promise.withResolvers<never>();
   readonly #clock: Clock;
   readonly #outer: AbortSignal | undefined;
   readonly #timer: Disposable;
   #lastTimer: Disposable | undefined;
+  #isGivenUp = false;
+  /** Rejects what is waited for. */
+  #giveUp: (reason: unknown) => void = () => {};
 
   constructor(clock: Clock, { deadline, signal }: Command, message: string) {
     this.#clock = clock;
     this.#outer = signal;
-    this.#gaveUp.promise.catch(() => {});
     this.#timer = clock.timer(deadline, () => this.stop(new ScoriaError('deadline-exceeded', message)));
     signal?.addEventListener('abort', this.#onOuter, { once: true });
     if (signal?.aborted) this.#onOuter();
@@ -90,12 +93,24 @@ class Limit implements Disposable {
   stop(reason?: unknown): void {
     if (this.signal.aborted) return;
     this.#controller.abort(reason);
-    this.#lastTimer = this.#clock.timer(killDelay + giveUpDelay, () => this.#gaveUp.reject(this.signal.reason));
+    this.#lastTimer = this.#clock.timer(killDelay + giveUpDelay, () => {
+      this.#isGivenUp = true;
+      this.#giveUp(this.signal.reason);
+    });
+  }
+
+  /** Settles with something of the program, one at a time; rejects with the reason when the program is given up. */
+  wait<T>(work: PromiseLike<T>): Promise<T> {
+    const { promise, resolve, reject } = Promise.withResolvers<T>();
+    this.#giveUp = reject;
+    if (this.#isGivenUp) reject(this.signal.reason);
+    work.then(resolve, reject);
+    return promise;
   }
 
   /** Settles with the program; rejects with the reason when it was told to end. */
   async end<T>(running: PromiseLike<T>): Promise<T> {
-    const result = await Promise.race([running, this.#gaveUp.promise]);
+    const result = await this.wait(running);
     this.signal.throwIfAborted();
     return result;
   }
@@ -130,15 +145,19 @@ export class SystemExec implements Exec {
     const begin = this.#clock.monotonic();
     using limit = this.#limit(command);
     const running = this.#start(command, { cancelSignal: limit.signal, buffer: { stdout: false }, maxBuffer: longestOutput });
+    const lines = running.iterable();
     let whole = false;
     try {
-      for await (const line of running.iterable()) yield String(line);
+      for (let next = await limit.wait(lines.next()); !next.done; next = await limit.wait(lines.next())) yield String(next.value);
       whole = true;
     } catch {
       // How the program ended says more, below.
       whole = true;
     } finally {
-      if (!whole) limit.stop();
+      if (!whole) {
+        limit.stop();
+        await limit.end(running).catch(() => {});
+      }
     }
     this.#judge(command, await limit.end(running), begin);
   }
@@ -170,6 +189,9 @@ export class SystemExec implements Exec {
       { command: this.#name(command), exitCode, ms: Math.round(this.#clock.monotonic() - begin), ...(words && { words }) },
       'program ended',
     );
+    if (result.isMaxBuffer) {
+      throw new ScoriaError('backend-failed', `${this.#name(command)} said more than ${longestOutput} characters`);
+    }
     const accepted = command.accepts ?? [0];
     if (accepted.includes(exitCode)) return { exitCode, stdout, stderr };
     if (result.code === 'ENOENT' || (exitCode === 127 && this.#prefix.length > 0)) {
