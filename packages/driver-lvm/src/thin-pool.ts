@@ -7,6 +7,9 @@ import type { DetailRow } from './lvm-report.ts';
 import { poolTags } from './ownership.ts';
 import type { VolumeGroup } from './volume-group.ts';
 
+/** Metadata that LVM keeps free for what is there: a quarter, at most so many bytes. */
+const keptMetadata = 4 * 1024 ** 2;
+
 /** The thin pools of the groups: makes them, watches them, lets them grow. */
 export class ThinPool {
   readonly #options: LayoutOptions;
@@ -15,6 +18,8 @@ export class ThinPool {
   readonly #stopped = new Set<string>();
   /** What could not grow when it was tried last. */
   readonly #ungrown = new Set<string>();
+  /** Groups whose pool has been told to be faulty, with LVM's word for it. */
+  readonly #faulty = new Map<string, string>();
 
   constructor(options: LayoutOptions) {
     this.#options = options;
@@ -54,11 +59,13 @@ export class ThinPool {
     this.#alarm.observe({ what, used, size: row.lv_size, warnAt, alarmAt, remedy });
     const metadataUsed = Math.round((metadataSize * metadata) / 100);
     this.#alarm.observe({ what: `Metadata of ${what}`, used: metadataUsed, size: metadataSize, warnAt, alarmAt, remedy });
-    const stopped = metadata >= metadataLimit;
+    const limit = Math.min(metadataLimit, lvmLimit(metadataSize));
+    const stopped = metadata >= limit;
     if (stopped && !this.#stopped.has(group.name)) {
-      log.warn({ metadata, metadataLimit }, `${what} takes no more volumes: ${metadata} % of its metadata are in use`);
+      log.warn({ metadata, limit }, `${what} takes no more volumes: ${metadata} % of its metadata are in use`);
     }
     this.#stopped[stopped ? 'add' : 'delete'](group.name);
+    this.#tellFault(group, row.lv_health_status);
     return {
       name: group.name,
       total: row.lv_size,
@@ -70,6 +77,15 @@ export class ThinPool {
       instantCopies: true,
       capabilities: {},
     };
+  }
+
+  /** Tells a fault once, until it is another one. A full pool is the alarm's. */
+  #tellFault({ name }: VolumeGroup, health: string): void {
+    if (health !== '' && health !== 'out_of_data' && this.#faulty.get(name) !== health) {
+      const remedy = 'See the recovery drills in the guide to LVM.';
+      this.#options.log.error({ health, remedy }, `Thin pool ${name}/${this.#name} fails writes: LVM says that it is ${health}`);
+    }
+    this.#faulty.set(name, health);
   }
 
   /** Fails when a pool takes discards, and does nothing (kernel: dm-thin.c, `PM_READ_ONLY`). */
@@ -96,6 +112,7 @@ export class ThinPool {
         remedy: 'Make the pool, or set "thinPool.create" of the backend.',
       });
     }
+    this.#refuseOther(group);
     const space = size === undefined ? ['--extents', `${percent}%VG`] : ['--size', `${group.wholeExtents(size)}b`];
     const further = [
       ...(metadataSize === undefined ? [] : ['--poolmetadatasize', `${metadataSize}b`]),
@@ -111,6 +128,19 @@ export class ThinPool {
     return group.get(this.#name);
   }
 
+  /** Fails when volumes of ours lie in another pool: they would not be served, and a new one would take the space of both. */
+  #refuseOther(group: VolumeGroup): void {
+    const { name: wanted } = this.#options.config.thinPool;
+    for (const { ownership, pool } of group.volumes) {
+      if (ownership?.backendId !== group.backendId || pool === undefined) continue;
+      throw new ScoriaError(
+        'backend-unavailable',
+        `Volume group ${group.name} has no thin pool ${wanted}, but volumes of ours in ${pool}`,
+        { remedy: `Give the pool its name back, lvrename ${group.name} ${pool} ${wanted}; or name it in "thinPool.name".` },
+      );
+    }
+  }
+
   /** Lets a pool grow that has passed its threshold, as far as its group has room. */
   async #grown(group: VolumeGroup, row: DetailRow, signal: AbortSignal): Promise<DetailRow> {
     const { autoExtend } = this.#options.config.thinPool;
@@ -118,36 +148,57 @@ export class ThinPool {
     const share = autoExtend.percent / 100;
     let present = row;
     // Metadata first: a pool without them stops, one without data only refuses writes. Their spare copy grows with them.
-    const metadata = Math.min((row.lv_metadata_size ?? 0) * share, wholeExtentsWithin(row.vg_free / 2, row));
-    if ((row.metadata_percent ?? 0) >= autoExtend.threshold && metadata > 0) {
-      const grow = () => group.extendPoolMetadata(this.#name, metadata, signal);
-      present = await this.#grow(group, 'The metadata of thin pool', grow, signal);
+    if ((row.metadata_percent ?? 0) >= autoExtend.threshold) {
+      const by = Math.min((row.lv_metadata_size ?? 0) * share, wholeExtentsWithin(row.vg_free / 2, row));
+      const grow = () => group.extendPoolMetadata(this.#name, by, signal);
+      present = await this.#grow(group, 'The metadata of thin pool', by > 0 ? grow : undefined, present, signal);
     }
-    const data = Math.min(group.wholeExtents(row.lv_size * share), wholeExtentsWithin(present.vg_free, row));
-    if ((row.data_percent ?? 0) >= autoExtend.threshold && data > 0) {
+    if ((row.data_percent ?? 0) >= autoExtend.threshold) {
       await group.know(signal);
       const pool = group.get(this.#name);
-      if (pool) present = await this.#grow(group, 'Thin pool', () => group.extend(pool, row.lv_size + data, signal), signal);
+      const by = Math.min(group.wholeExtents(row.lv_size * share), wholeExtentsWithin(present.vg_free, row));
+      const grow = pool && by > 0 ? () => group.extend(pool, row.lv_size + by, signal) : undefined;
+      present = await this.#grow(group, 'Thin pool', grow, present, signal);
     }
     return present;
   }
 
-  /** Tells a failure once, until it works again. */
-  async #grow(group: VolumeGroup, part: string, grow: () => Promise<unknown>, signal: AbortSignal): Promise<DetailRow> {
+  /**
+   * Tells a failure once, until it works again.
+   *
+   * @param grow - `undefined` when there is no room.
+   */
+  async #grow(
+    group: VolumeGroup,
+    part: string,
+    grow: (() => Promise<unknown>) | undefined,
+    row: DetailRow,
+    signal: AbortSignal,
+  ): Promise<DetailRow> {
     const { log } = this.#options;
     const what = `${part} ${group.name}/${this.#name}`;
+    const isNews = !this.#ungrown.has(what);
+    if (!grow) {
+      const remedy = `Add a disk: vgextend ${group.name} DISK`;
+      if (isNews) log.warn({ remedy }, `${what} cannot grow: volume group ${group.name} has no free extents`);
+      this.#ungrown.add(what);
+      return row;
+    }
     try {
       await grow();
       this.#ungrown.delete(what);
       log.info({}, `${what} has grown`);
     } catch (error) {
       signal.throwIfAborted();
-      if (!this.#ungrown.has(what)) log.warn({ err: error }, `${what} could not grow`);
+      if (isNews) log.warn({ err: error }, `${what} could not grow`);
       this.#ungrown.add(what);
     }
     return group.report(this.#name, signal);
   }
 }
+
+/** Percent of a pool's metadata in use from which LVM makes no more volumes in it (LVM: `pool_metadata_min_threshold`). */
+const lvmLimit = (metadataSize: number): number => 100 - Math.min(25, (keptMetadata / metadataSize) * 100);
 
 /** Bytes in whole extents of a group, at most so many. */
 const wholeExtentsWithin = (bytes: number, { vg_extent_size: extent }: DetailRow): number => Math.floor(bytes / extent) * extent;

@@ -35,7 +35,6 @@ describe('a volume that has become another is neither removed nor served', () =>
   test.each([
     ['thick volumes, when the configuration says thin', unerased, {}],
     ['thin volumes, when the configuration says thick', {}, thick],
-    ['volumes of a thin pool, when the configuration names another', {}, { thinPool: { name: 'other' } }],
   ])('%s', async (_what, before, after) => {
     const driver = await bench.checked(before);
     const volume = before === unerased ? bench.thickVolume() : await bench.volume(driver);
@@ -263,4 +262,18 @@ test('a copy that was filled when its process died lets go of its source', async
   bench.lvm.add({ name: `copy-${target.placementId}`, attr: 'swi-a-s---', origin: nameOf(source), tags });
   await driver.clone?.(target, source, call);
   expect(bench.names()).toEqual([nameOf(source), nameOf(target)].toSorted());
+});
+
+test('a logical volume that somebody has deactivated is looked at again when a verb has failed', async () => {
+  const driver = await bench.checked();
+  const volume = await bench.volume(driver);
+  present(nameOf(volume)).active = false;
+  bench.lvm.instead = (verb) =>
+    verb === 'blkdiscard' ? { exitCode: 1, stdout: '', stderr: 'cannot open: No such file or directory' } : undefined;
+  // The model of LVM takes whatever a program answers.
+  await driver.delete(volume, call).catch(() => {});
+  bench.lvm.instead = () => undefined;
+  bench.lvm.counted();
+  await driver.extend(await bench.volume(driver), 16 * MiB, call);
+  expect(bench.lvm.counted()).toEqual(['lvcreate', 'lvextend']);
 });

@@ -20,6 +20,8 @@ export interface ModelledVolume {
   /** Thin pools: bytes. */
   chunkSize: number;
   health: string;
+  /** Thin pools: percent of metadata in use. */
+  metadata: number;
 }
 
 /** What LVM says of a request that it refuses, with exit status 5. */
@@ -50,7 +52,7 @@ export class ModelledLvm implements Exec {
 
   /** Adds a logical volume. */
   add(volume: Partial<ModelledVolume> & { readonly name: string }): ModelledVolume {
-    const none = { tags: [], origin: '', pool: '', fill: 0, health: '' };
+    const none = { tags: [], origin: '', pool: '', fill: 0, metadata: 10.94, health: '' };
     const pool = { zeroes: true, discards: 'passdown' as const, chunkSize: 65_536 };
     const defaults = { ...none, ...pool, size: extent, attr: '-wi-a-----', active: true, invalid: false };
     const added = { ...defaults, ...volume };
@@ -217,7 +219,7 @@ export class ModelledLvm implements Exec {
     };
   }
 
-  #row({ name, size, attr, tags, origin, pool, fill, active, invalid, health }: ModelledVolume) {
+  #row({ name, size, attr, tags, origin, pool, fill, active, invalid, metadata, health }: ModelledVolume) {
     const snapshot = attr.startsWith('s');
     const thin = attr.startsWith('V');
     const isPool = attr.startsWith('t');
@@ -235,7 +237,7 @@ export class ModelledLvm implements Exec {
       origin_size: snapshot ? String(this.volumes.get(origin)?.size ?? 0) : '',
       pool_lv: pool,
       data_percent: snapshot || thin || (isPool && active) ? fill.toFixed(2) : '',
-      metadata_percent: isPool ? '10.94' : '',
+      metadata_percent: isPool ? metadata.toFixed(2) : '',
       lv_metadata_size: isPool ? String(extent) : '',
       lv_when_full: isPool ? 'error' : '',
     };

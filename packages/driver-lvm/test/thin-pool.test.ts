@@ -1,0 +1,61 @@
+import { silentLog, type Log } from '@scoria/core';
+import { beforeEach, expect, test } from 'vitest';
+import { call, LvmBench, MiB } from './lvm-bench.ts';
+
+let bench: LvmBench;
+let told: string[];
+const log: Log = {
+  ...silentLog,
+  warn: (_fields, message) => void told.push(message),
+  error: (_fields, message) => void told.push(message),
+};
+beforeEach(() => {
+  bench = new LvmBench();
+  told = [];
+});
+
+function pool() {
+  const found = bench.lvm.volumes.get('pool');
+  if (!found) throw new Error('There is no pool');
+  return found;
+}
+
+test('a pool under another name is not made a second time while volumes of ours lie in it', async () => {
+  await bench.volume(await bench.checked());
+  const before = pool();
+  bench.lvm.volumes.delete('pool');
+  bench.lvm.add({ ...before, name: 'elsewhere' });
+  for (const each of bench.lvm.volumes.values()) if (each.pool === 'pool') each.pool = 'elsewhere';
+  await expect(bench.start().check(call)).rejects.toMatchObject({
+    code: 'backend-unavailable',
+    message: 'Volume group vg has no thin pool pool, but volumes of ours in elsewhere',
+    remedy: expect.stringMatching(/lvrename vg elsewhere pool/),
+  });
+  expect(bench.names()).not.toContain('pool');
+});
+
+test('a pool that has no room to grow is told once', async () => {
+  const driver = await bench.checked({ thinPool: { name: 'pool', autoExtend: { threshold: 50, percent: 20 } } }, log);
+  bench.lvm.add({ name: 'foreign', size: bench.lvm.size - pool().size });
+  pool().fill = 60;
+  for (let times = 0; times < 3; times++) await driver.pools(call);
+  expect(told).toEqual(['Thin pool vg/pool cannot grow: volume group vg has no free extents']);
+  bench.lvm.size += 400 * MiB;
+  expect((await driver.pools(call))[0]?.total).toBe(480 * MiB);
+});
+
+test('a pool promises nothing from where LVM makes no more volumes in it', async () => {
+  const driver = await bench.checked({}, log);
+  pool().metadata = 74;
+  expect((await driver.pools(call))[0]?.free).toBeGreaterThan(0);
+  pool().metadata = 75;
+  for (let times = 0; times < 3; times++) expect((await driver.pools(call))[0]?.free).toBe(0);
+  expect(told).toEqual(['Thin pool vg/pool takes no more volumes: 75 % of its metadata are in use']);
+});
+
+test('a faulty pool promises nothing, and is told once', async () => {
+  const driver = await bench.checked({}, log);
+  pool().health = 'metadata_read_only';
+  for (let times = 0; times < 3; times++) expect((await driver.pools(call))[0]?.free).toBe(0);
+  expect(told).toEqual(['Thin pool vg/pool fails writes: LVM says that it is metadata_read_only']);
+});
