@@ -8,15 +8,9 @@ let clock: ManualClock;
 let target: TargetFixture;
 beforeEach(async () => {
   clock = new ManualClock();
-  target = new TargetFixture(clock);
-  await target.service.start();
-  await target.export();
+  target = await TargetFixture.exporting(clock);
 });
-afterEach(async () => {
-  const stopped = target.stop();
-  clock.advance(60_000);
-  await stopped;
-});
+afterEach(() => target.stop());
 
 test('a login that takes too long loses its connection', async () => {
   const initiator = await target.connect();

@@ -63,9 +63,7 @@ describe('a digest', () => {
 describe('a session with digests', () => {
   let target: TargetFixture;
   beforeEach(async () => {
-    target = new TargetFixture();
-    await target.service.start();
-    await target.export();
+    target = await TargetFixture.exporting();
   });
   afterEach(() => target.stop());
 
@@ -119,9 +117,7 @@ describe('a session with digests', () => {
 
   test('ends a write with damaged data with CHECK CONDITION once all that was asked for has come', async () => {
     const initiator = await target.session({ keys: { ...both, MaxBurstLength: '1024', MaxOutstandingR2T: '2' } });
-    const bhs = initiator.header(requestOpcode.scsiCommand, flag.final | flag.write);
-    bhs.writeUInt32BE(4096, 20);
-    Buffer.from(cdbs.write10(0, 8)).copy(bhs, 32);
+    const bhs = initiator.writeHeader(8);
     initiator.sendPdu(bhs);
     const first = (await initiator.next())!.bhs;
     const second = (await initiator.next())!.bhs;
@@ -145,9 +141,7 @@ describe('a session with digests', () => {
 
   test('lets an initiator abort a command that was lost to a damaged segment', async () => {
     const initiator = await target.session({ keys: both });
-    const lost = initiator.header(requestOpcode.scsiCommand, flag.final | flag.write);
-    lost.writeUInt32BE(512, 20);
-    Buffer.from(cdbs.write10(0, 1)).copy(lost, 32);
+    const lost = initiator.writeHeader(1);
     initiator.send(damaged(framePdu(lost, Buffer.alloc(512, 1), agreed)));
     expect(await rejected(initiator.next())).toEqual([responseOpcode.reject, rejectReason.dataDigestError]);
     const later = initiator.command(cdbs.testUnitReady);

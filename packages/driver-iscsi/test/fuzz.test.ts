@@ -20,9 +20,7 @@ const patience = 30_000 + 100 * numRuns;
 let target: TargetFixture;
 let witness: TestInitiator;
 beforeAll(async () => {
-  target = new TargetFixture();
-  await target.service.start();
-  await target.export();
+  target = await TargetFixture.exporting();
   witness = await target.session({ isid: '0000230000ff' });
 });
 afterAll(async () => {

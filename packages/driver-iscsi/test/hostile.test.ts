@@ -17,17 +17,13 @@ let witness: TestInitiator;
 const sockets: Socket[] = [];
 beforeEach(async () => {
   clock = new ManualClock();
-  target = new TargetFixture(clock);
-  await target.service.start();
-  await target.export();
+  target = await TargetFixture.exporting(clock);
   witness = await target.session({ isid: '0000230000ff' });
 });
 afterEach(async () => {
   for (const socket of sockets.splice(0)) socket.destroy();
   expect((await witness.command(cdbs.read10(0, 8), { expect: 4096 })).status).toBe(0);
-  const stopped = target.stop();
-  clock.advance(60_000);
-  await stopped;
+  await target.stop();
 });
 
 setFlagsFromString('--expose-gc');
@@ -61,10 +57,8 @@ const closed = (): number => sockets.filter((socket) => socket.closed).length;
 
 /** A command of `length` bytes of data, which come with it. */
 function write(initiator: TestInitiator, cmdSN: number, length: number): Buffer {
-  const bhs = initiator.header(requestOpcode.scsiCommand, flag.final | flag.write);
+  const bhs = initiator.writeHeader(length / 512);
   bhs.writeUInt32BE(cmdSN, 24);
-  bhs.writeUInt32BE(length, 20);
-  Buffer.from(cdbs.write10(0, length / 512)).copy(bhs, 32);
   return joinData(bhs, Buffer.alloc(length, 1));
 }
 
@@ -288,9 +282,7 @@ describe('in a session', { timeout: 20_000 }, () => {
     const held = await growth(async () => {
       for (const initiator of initiators) {
         for (let count = 0; count < 128; count++) {
-          const bhs = initiator.header(requestOpcode.scsiCommand, flag.final | flag.write);
-          bhs.writeUInt32BE(4 * mebibyte, 20);
-          Buffer.from(cdbs.write10(0, 8192)).copy(bhs, 32);
+          const bhs = initiator.writeHeader(8192);
           initiator.send(bhs);
         }
         // Some data for the first command, so that its buffer is there.

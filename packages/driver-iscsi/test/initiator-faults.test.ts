@@ -14,10 +14,8 @@ afterEach(async () => {
 });
 
 async function startTarget(): Promise<TargetFixture> {
-  const target = new TargetFixture();
+  const target = await TargetFixture.exporting();
   cleanup.push(() => target.stop());
-  await target.service.start();
-  await target.export();
   return target;
 }
 

@@ -16,9 +16,7 @@ const times = { loginDeadline: 400, patience: 250, pingInterval: 50, commandDead
 let target: TargetFixture;
 const servers: HostileTarget[] = [];
 beforeEach(async () => {
-  target = new TargetFixture();
-  await target.service.start();
-  await target.export();
+  target = await TargetFixture.exporting();
 });
 afterEach(async () => {
   for (const server of servers.splice(0)) await server.stop();

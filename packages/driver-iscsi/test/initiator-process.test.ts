@@ -1,13 +1,11 @@
 import { mkdtemp, rm, truncate, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import { silentLog, systemClock, systemRandom } from '@scoria/core';
 import { expect, test } from 'vitest';
-import { iscsiConfiguration } from '../src/configuration.ts';
-import { IscsiTransport } from '../src/iscsi-transport.ts';
 import { ContentOracle } from './content-oracle.ts';
 import { freePort } from './free-port.ts';
 import { connectDevice, plainCall, shortTimes } from './initiator-fixture.ts';
+import { processTransport } from './process-transport.ts';
 import { accessId, mebibyte, secret, volumeId } from './target-fixture.ts';
 
 test('a device goes on, with every byte right, when the target process is killed under load', async () => {
@@ -16,15 +14,7 @@ test('a device goes on, with every byte right, when the target process is killed
   const path = join(directory, 'volume');
   await writeFile(path, '');
   await truncate(path, 8 * mebibyte);
-  const transport = new IscsiTransport({
-    name: 'main',
-    config: iscsiConfiguration.parse({ listen: [`127.0.0.1:${port}`] }),
-    baseDirectory: directory,
-    clock: systemClock,
-    random: systemRandom,
-    log: silentLog,
-    openers: {},
-  });
+  const transport = processTransport({ directory, port });
   try {
     await transport.start(plainCall);
     await transport.export(

@@ -11,9 +11,7 @@ let target: TargetFixture;
 const opened: ConnectedDevice[] = [];
 
 beforeEach(async () => {
-  target = new TargetFixture();
-  await target.service.start();
-  await target.export();
+  target = await TargetFixture.exporting();
 });
 afterEach(async () => {
   await Promise.all(opened.splice(0).map((device) => device.close()));

@@ -115,11 +115,7 @@ describe('limits of an export', () => {
     target = new TargetFixture(clock);
     await target.service.start();
   });
-  afterEach(async () => {
-    const stopped = target.stop();
-    clock.advance(60_000);
-    await stopped;
-  });
+  afterEach(() => target.stop());
 
   test('come with it, are changed by a later one and by the verb, and stay with the session', async () => {
     await target.export({ limits: one });

@@ -8,9 +8,7 @@ import { cdbs, type TestInitiator } from './test-initiator.ts';
 let target: TargetFixture;
 let initiator: TestInitiator;
 beforeEach(async () => {
-  target = new TargetFixture();
-  await target.service.start();
-  await target.export();
+  target = await TargetFixture.exporting();
   initiator = await target.session();
 });
 afterEach(() => target.stop());

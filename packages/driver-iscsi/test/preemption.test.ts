@@ -92,10 +92,8 @@ describe('PREEMPT', () => {
 });
 
 test('over iSCSI PREEMPT AND ABORT ends what a fenced host has under way, without an answer', async () => {
-  const target = new TargetFixture();
+  const target = await TargetFixture.exporting();
   try {
-    await target.service.start();
-    await target.export();
     const other = '33333333-3333-4333-8333-333333333333';
     await target.export({ accessId: other });
     const fenced = await target.session();

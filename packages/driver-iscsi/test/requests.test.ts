@@ -16,9 +16,7 @@ import { cdbs, type Received, type TestInitiator } from './test-initiator.ts';
 
 let target: TargetFixture;
 beforeEach(async () => {
-  target = new TargetFixture();
-  await target.service.start();
-  await target.export();
+  target = await TargetFixture.exporting();
 });
 afterEach(() => target.stop());
 
@@ -111,9 +109,7 @@ describe('a rejected request', () => {
 describe('numbered requests', () => {
   test('that come twice run once', async () => {
     const initiator = await target.session();
-    const bhs = initiator.header(requestOpcode.scsiCommand, flag.final | flag.write);
-    bhs.writeUInt32BE(512, 20);
-    Buffer.from(cdbs.write10(0, 1)).copy(bhs, 32);
+    const bhs = initiator.writeHeader(1);
     const pdu = joinData(bhs, Buffer.alloc(512, 1));
     initiator.send(pdu);
     initiator.send(pdu);

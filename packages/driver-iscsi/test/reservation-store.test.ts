@@ -1,13 +1,13 @@
 import { mkdir, mkdtemp, readdir, readFile, rm, stat, truncate, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import { silentLog, systemClock, systemRandom, type ExportRequest, type PluginCall } from '@scoria/core';
+import { silentLog, systemClock, type ExportRequest, type PluginCall } from '@scoria/core';
 import { afterEach, beforeEach, describe, expect, test } from 'vitest';
-import { iscsiConfiguration } from '../src/configuration.ts';
-import { IscsiTransport } from '../src/iscsi-transport.ts';
+import type { IscsiTransport } from '../src/iscsi-transport.ts';
 import { nexusId, noReservations, reservationType, type ReservationState } from '../src/scsi/reservation-state.ts';
 import { ReservationStore } from '../src/scsi/reservation-store.ts';
 import { freePort } from './free-port.ts';
+import { processTransport } from './process-transport.ts';
 import { persistentReserveIn, persistentReserveOut, reserveOut } from './scsi-fixture.ts';
 import { accessId, eventually, iqn, mebibyte, secret, TargetFixture, volumeId } from './target-fixture.ts';
 import { cdbs, TestInitiator } from './test-initiator.ts';
@@ -196,21 +196,11 @@ describe('a target in a process of its own', () => {
   let transport: IscsiTransport;
   let port: number;
   const initiators: TestInitiator[] = [];
-  const makeTransport = (): IscsiTransport =>
-    new IscsiTransport({
-      name: 'main',
-      config: iscsiConfiguration.parse({ listen: [`127.0.0.1:${port}`] }),
-      baseDirectory: directory,
-      clock: systemClock,
-      random: systemRandom,
-      log: silentLog,
-      openers: {},
-    });
   beforeEach(async () => {
     await writeFile(join(directory, 'volume'), '');
     await truncate(join(directory, 'volume'), mebibyte);
     port = await freePort();
-    transport = makeTransport();
+    transport = processTransport({ directory, port });
     await transport.start(call);
   });
   afterEach(async () => {
@@ -251,7 +241,7 @@ describe('a target in a process of its own', () => {
     // A control plane that knows of no target process, nor of what it exported.
     process.kill(transport.processId, 'SIGKILL');
     await transport.stop();
-    transport = makeTransport();
+    transport = processTransport({ directory, port });
     await transport.start(call);
     for (const id of [accessId, otherAccess]) await transport.export(request(id), call);
     expect(await readStatus(await session(otherAccess))).toBe(conflict);

@@ -78,9 +78,7 @@ describe('RESERVE and RELEASE', () => {
 describe('over iSCSI a reservation ends', () => {
   let target: TargetFixture;
   beforeEach(async () => {
-    target = new TargetFixture();
-    await target.service.start();
-    await target.export();
+    target = await TargetFixture.exporting();
   });
   afterEach(() => target.stop());
 

@@ -6,9 +6,7 @@ import { cdbs } from './test-initiator.ts';
 
 let target: TargetFixture;
 beforeEach(async () => {
-  target = new TargetFixture();
-  await target.service.start();
-  await target.export();
+  target = await TargetFixture.exporting();
 });
 afterEach(() => target.stop());
 
@@ -184,9 +182,7 @@ describe('data', () => {
     ['no end after the last byte', { transferTag: 0, dataSN: 0, offset: 0, length: 4096, final: false }],
   ])('with %s end the connection, and are not written', async (_what, { transferTag, dataSN, offset, length, final }) => {
     const initiator = await target.session();
-    const bhs = initiator.header(requestOpcode.scsiCommand, flag.final | flag.write);
-    bhs.writeUInt32BE(4096, 20);
-    Buffer.from(cdbs.write10(0, 8)).copy(bhs, 32);
+    const bhs = initiator.writeHeader(8);
     initiator.send(bhs);
     const r2t = (await initiator.next())!.bhs;
     initiator.sendData(bhs.readUInt32BE(16), r2t.readUInt32BE(20) + transferTag, dataSN, offset, Buffer.alloc(length, 1), final);
@@ -196,9 +192,7 @@ describe('data', () => {
 
   test('whose numbers tell that others are missing end the command, and are not written', async () => {
     const initiator = await target.session();
-    const bhs = initiator.header(requestOpcode.scsiCommand, flag.final | flag.write);
-    bhs.writeUInt32BE(4096, 20);
-    Buffer.from(cdbs.write10(0, 8)).copy(bhs, 32);
+    const bhs = initiator.writeHeader(8);
     initiator.send(bhs);
     const r2t = (await initiator.next())!.bhs;
     initiator.sendData(bhs.readUInt32BE(16), r2t.readUInt32BE(20), 1, 0, Buffer.alloc(2048, 1), false);
@@ -323,9 +317,7 @@ describe('task management', () => {
 
   test('abort of a write that waits for its data ends it', async () => {
     const initiator = await target.session({ keys: { ImmediateData: 'No' } });
-    const bhs = initiator.header(requestOpcode.scsiCommand, flag.final | flag.write);
-    bhs.writeUInt32BE(512, 20);
-    Buffer.from(cdbs.write10(0, 1)).copy(bhs, 32);
+    const bhs = initiator.writeHeader(1);
     initiator.send(bhs);
     const r2t = (await initiator.next())!.bhs;
     expect(await initiator.manage(taskFunction.abortTask, bhs.readUInt32BE(16))).toBe(0);

@@ -1,5 +1,6 @@
 import { silentLog, systemClock, systemRandom, type Clock, type DeviceLocator } from '@scoria/core/device';
 import { TargetService, type TargetServiceOptions } from '../src/target/target-service.ts';
+import { ManualClock } from './manual-clock.ts';
 import { MemoryDevice } from './memory-device.ts';
 import { TestInitiator, type LoginOptions } from './test-initiator.ts';
 
@@ -13,11 +14,13 @@ export const mebibyte = 1_048_576;
 export class TargetFixture {
   readonly devices = new Map<string, MemoryDevice>();
   readonly service: TargetService;
+  readonly #clock: Clock;
   readonly #initiators: TestInitiator[] = [];
   /** How often a device was opened. */
   opened = 0;
 
   constructor(clock: Clock = systemClock, options: Partial<TargetServiceOptions> = {}) {
+    this.#clock = clock;
     this.devices.set('/volume', new MemoryDevice(8 * mebibyte));
     this.service = new TargetService({
       listen: [{ host: '127.0.0.1', port: 0 }],
@@ -41,6 +44,14 @@ export class TargetFixture {
       log: silentLog,
       ...options,
     });
+  }
+
+  /** A target that is started and exports its volume. */
+  static async exporting(clock?: Clock): Promise<TargetFixture> {
+    const target = new TargetFixture(clock);
+    await target.service.start();
+    await target.export();
+    return target;
   }
 
   get device(): MemoryDevice {
@@ -77,7 +88,10 @@ export class TargetFixture {
 
   async stop(): Promise<void> {
     for (const initiator of this.#initiators) initiator.close();
-    await this.service.stop();
+    const stopped = this.service.stop();
+    // Nobody else lets the time pass that connections are given for their end.
+    if (this.#clock instanceof ManualClock) this.#clock.advance(60_000);
+    await stopped;
   }
 }
 

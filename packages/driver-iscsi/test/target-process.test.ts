@@ -2,16 +2,16 @@ import { chmod, mkdtemp, readdir, readFile, rm, stat, truncate, writeFile } from
 import { createServer, type Server } from 'node:net';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import { silentLog, systemClock, systemRandom, type Clock, type ExportRequest, type PluginCall } from '@scoria/core';
+import { systemClock, type Clock, type ExportRequest, type PluginCall } from '@scoria/core';
 import { execa } from 'execa';
 import { afterEach, beforeEach, describe, expect, test } from 'vitest';
 import { z } from 'zod';
-import { iscsiConfiguration } from '../src/configuration.ts';
 import { controlSocketPath } from '../src/control/socket-path.ts';
 import { IscsiTransport } from '../src/iscsi-transport.ts';
 import { chapResponse, decodeBinary } from '../src/protocol/chap.ts';
 import { accessId, eventually, iqn, mebibyte, secret, volumeId } from './target-fixture.ts';
 import { freePort } from './free-port.ts';
+import { processTransport } from './process-transport.ts';
 import { cdbs, TestInitiator } from './test-initiator.ts';
 
 let directory: string;
@@ -38,15 +38,7 @@ afterEach(async () => {
 const call: PluginCall = { signal: new AbortController().signal, fence: 1, progress: () => {} };
 
 function makeTransport(config: object = {}, clock: Clock = systemClock): IscsiTransport {
-  const transport = new IscsiTransport({
-    name: 'main',
-    config: iscsiConfiguration.parse({ listen: [`127.0.0.1:${port}`], ...config }),
-    baseDirectory: directory,
-    clock,
-    random: systemRandom,
-    log: silentLog,
-    openers: {},
-  });
+  const transport = processTransport({ directory, port }, config, clock);
   transports.push(transport);
   return transport;
 }

@@ -6,9 +6,7 @@ import { cdbs } from './test-initiator.ts';
 
 let target: TargetFixture;
 beforeEach(async () => {
-  target = new TargetFixture();
-  await target.service.start();
-  await target.export();
+  target = await TargetFixture.exporting();
 });
 afterEach(() => target.stop());
 

@@ -202,6 +202,14 @@ export class TestInitiator {
     return bhs;
   }
 
+  /** Header of a WRITE(10) of so many blocks of 512 bytes, from the first of the volume on. */
+  writeHeader(blocks: number): Buffer {
+    const bhs = this.header(requestOpcode.scsiCommand, flag.final | flag.write);
+    bhs.writeUInt32BE(512 * blocks, 20);
+    Buffer.from(cdbs.write10(0, blocks)).copy(bhs, 32);
+    return bhs;
+  }
+
   /** Sends a command; the task tag is known at once, the result later. */
   begin(
     cdb: readonly number[],
