@@ -1,6 +1,5 @@
 import { stat } from 'node:fs/promises';
 import {
-  ObjectLocks,
   ScoriaError,
   type AnyVolumeDriver,
   type BackendIdentity,
@@ -22,10 +21,12 @@ import { identify } from './backend-identity.ts';
 import { refuseChanged, refuseRenamed } from './changed-by-hand.ts';
 import type { LvmConfig } from './configuration.ts';
 import { copyOf, referenceOf, type Layout } from './layout.ts';
+import { isListed, Leftovers } from './leftovers.ts';
 import type { LogicalVolume } from './logical-volume.ts';
 import { LvmCommands } from './lvm-commands.ts';
-import { manageableIn, manageIn, settleAdoption, unmanageIn } from './manageable.ts';
-import { adoptingTag, nameOf, type Kind } from './ownership.ts';
+import { manageableIn, manageIn, unmanageIn } from './manageable.ts';
+import { nameOf, type Kind } from './ownership.ts';
+import { PlacementTurns } from './placement-turns.ts';
 import { ThickLayout } from './thick-layout.ts';
 import { ThinLayout } from './thin-layout.ts';
 import { VolumeGroup } from './volume-group.ts';
@@ -57,10 +58,8 @@ export class LvmDriver implements AnyVolumeDriver {
   readonly #options: LvmDriverOptions;
   readonly #layout: Layout;
   readonly #groups: ReadonlyMap<string, VolumeGroup>;
-  /** Verbs and recovery of one placement come one after the other. */
-  readonly #placements = new ObjectLocks();
-  /** How many verbs of a placement are under way or wait. */
-  readonly #working = new Map<string, number>();
+  readonly #turns = new PlacementTurns();
+  readonly #leftovers: Leftovers;
   #backendId: string | undefined;
 
   constructor(options: LvmDriverOptions) {
@@ -68,6 +67,7 @@ export class LvmDriver implements AnyVolumeDriver {
     const commands = new LvmCommands(exec, config);
     this.#options = options;
     this.#layout = new (config.provisioning === 'thin' ? ThinLayout : ThickLayout)({ config, commands, clock, log });
+    this.#leftovers = new Leftovers(this.#layout, this.#turns, log);
     this.#groups = new Map(config.volumeGroups.map((name) => [name, new VolumeGroup(name, commands, installationId)]));
   }
 
@@ -87,7 +87,7 @@ export class LvmDriver implements AnyVolumeDriver {
     this.#backendId = backendId;
     await this.#each(usable, call, 'cannot be prepared', async (group) => {
       await this.#layout.prepare(group, call);
-      await this.#recover(group, call);
+      await this.#leftovers.settle(group, call);
       await this.#activate(group, call);
     });
     return { backendId };
@@ -168,7 +168,7 @@ export class LvmDriver implements AnyVolumeDriver {
       for (const volume of [...group.volumes]) {
         call.signal.throwIfAborted();
         const { ownership, size, usedBytes } = volume;
-        if (!ownership || !this.#isListed(group, volume)) continue;
+        if (!ownership || !isListed(group, volume)) continue;
         const { placementId, kind } = ownership;
         yield { placementId, kind, pool: group.name, backendRef: referenceOf(group, volume), size, usedBytes };
       }
@@ -275,44 +275,6 @@ export class LvmDriver implements AnyVolumeDriver {
     }
   }
 
-  /** Settles what crashes left, unless somebody works on it. What has only become another than it was is not touched. */
-  async #recover(group: VolumeGroup, call: PluginCall): Promise<void> {
-    for (const { name, ownership } of [...group.volumes].filter((volume) => this.#isLeftover(group, volume))) {
-      if (!ownership || this.#working.has(ownership.placementId)) continue;
-      await this.#alone(ownership, call, () => this.#settle(group, name, call));
-    }
-  }
-
-  async #settle(group: VolumeGroup, name: string, call: PluginCall): Promise<void> {
-    await group.know(call.signal);
-    const leftover = group.get(name);
-    if (!leftover || !this.#isLeftover(group, leftover)) return;
-    const { log } = this.#options;
-    try {
-      if (leftover.tags.includes(adoptingTag)) await settleAdoption(group, leftover, call.signal);
-      else await this.#layout.recover(group, leftover, call);
-      log.info({}, `Settled ${group.name}/${name}, which had been left half-made`);
-    } catch (error) {
-      call.signal.throwIfAborted();
-      log.warn({ err: error }, `${group.name}/${name} was left half-made and cannot be settled`);
-    }
-  }
-
-  #isLeftover(group: VolumeGroup, { ownership, role, tags }: LogicalVolume): boolean {
-    if (ownership?.backendId !== group.backendId) return false;
-    return tags.includes(adoptingTag) || (role !== undefined && this.#layout.leftovers.includes(role));
-  }
-
-  /**
-   * Whether a logical volume takes space for an object of core, complete or not, or for one that is gone. What core does
-   * not know of it has deleted.
-   */
-  #isListed(group: VolumeGroup, { name, ownership, role }: LogicalVolume): boolean {
-    if (ownership?.backendId !== group.backendId || role === undefined) return false;
-    if (name !== nameOf(role, ownership.placementId)) return false;
-    return role === ownership.kind || (role === 'deleted' && group.thickSnapshotsOf(name).length === 0);
-  }
-
   /** Whether a logical volume is an object of core, complete. */
   #isObject(group: VolumeGroup, volume: LogicalVolume): boolean {
     const { ownership, role } = volume;
@@ -368,19 +330,12 @@ export class LvmDriver implements AnyVolumeDriver {
     });
   }
 
-  async #alone<T>(
-    { placementId }: Pick<BackendObject, 'placementId'>,
-    { signal }: PluginCall,
-    work: () => Promise<T>,
-  ): Promise<T> {
-    const working = this.#working;
-    working.set(placementId, (working.get(placementId) ?? 0) + 1);
+  async #alone<T>({ placementId, pool }: BackendObject, { signal }: PluginCall, work: () => Promise<T>): Promise<T> {
     try {
-      return await this.#placements.run([placementId], work, signal);
-    } finally {
-      const left = (working.get(placementId) ?? 0) - 1;
-      if (left > 0) working.set(placementId, left);
-      else working.delete(placementId);
+      return await this.#turns.run(placementId, work, signal);
+    } catch (error) {
+      this.#groups.get(pool)?.doubt();
+      throw error;
     }
   }
 

@@ -176,11 +176,13 @@ export class ThickLayout implements Layout {
   }
 
   async #fill(group: VolumeGroup, source: LogicalVolume, target: LogicalVolume, call: PluginCall): Promise<LogicalVolume> {
-    const open = (name: string, readOnly: boolean) =>
+    const idle = [source, target].filter(({ active }) => !active);
+    if (idle.length > 0) await group.activate(idle, call.signal);
+    const open = ({ name }: LogicalVolume, readOnly: boolean) =>
       openPathDevice({ kind: 'path', path: group.path(name), blockSize: 512 }, { readOnly, io: 'pool' });
-    const from = await open(source.name, true);
+    const from = await open(source, true);
     try {
-      const to = await open(target.name, false);
+      const to = await open(target, false);
       try {
         await copyDevice(from, to, call);
       } finally {

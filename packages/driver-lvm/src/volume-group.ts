@@ -1,5 +1,6 @@
 import { ObjectLocks, ScoriaError } from '@scoria/core';
 import { holdersOf } from './device-holders.ts';
+import { GroupModel } from './group-model.ts';
 import { logicalVolumeOf, madeVolume, renamed, resized, retagged, type LogicalVolume } from './logical-volume.ts';
 import type { LvmCommands } from './lvm-commands.ts';
 import { isFailure } from './lvm-error.ts';
@@ -15,7 +16,7 @@ import {
   type DetailRow,
   type GroupRow,
 } from './lvm-report.ts';
-import { groupOwnerOf, nameOf, type Role } from './ownership.ts';
+import { nameOf, type Role } from './ownership.ts';
 
 const tagging = (option: '--addtag' | '--deltag', tags: readonly string[]): string[] => tags.flatMap((tag) => [option, tag]);
 /** Most names on one command line. */
@@ -28,25 +29,20 @@ const withoutDependents = ['--select', 'lv_role!={thickorigin} && lv_role!={extt
  * and follows our own changes; after a change that failed it is filled again. Changes and reports of a group come one
  * after the other, so that no two wait for LVM's lock and no report is older than a change.
  */
-export class VolumeGroup {
-  readonly name: string;
+export class VolumeGroup extends GroupModel {
   readonly #commands: LvmCommands;
   readonly #turns = new ObjectLocks();
-  #facts: GroupRow | undefined;
-  #volumes = new Map<string, LogicalVolume>();
+  /** Whether the model stands for what is there. */
   #known = false;
   /** Reports begun, and which of them filled the model last. */
   #begun = 0;
   #reported = 0;
-
-  readonly #installationId: string;
   /** LVM 2.03.17 and later refuse to cut a file system unless told to leave it alone; earlier ones do not look, nor know the option. */
   #cutting: readonly string[] = ['--fs', 'ignore'];
 
   constructor(name: string, commands: LvmCommands, installationId: string) {
-    this.name = name;
+    super(name, installationId);
     this.#commands = commands;
-    this.#installationId = installationId;
   }
 
   /** Fills the model. `backend-unavailable` when the group is not there. */
@@ -58,9 +54,9 @@ export class VolumeGroup {
       const number = ++this.#begun;
       const stdout = await this.#commands.report(`look at volume group ${this.name}`, wholeReportOf(this.name), signal);
       const { group, volumes, segments } = parseWhole(this.name, stdout);
-      this.#facts = group;
+      this.groupRow = group;
       const pools = new Map(segments.map((segment) => [segment.lv_name, segment]));
-      this.#volumes = new Map(volumes.map((row) => [row.lv_name, logicalVolumeOf(row, pools.get(row.lv_name))]));
+      this.model = new Map(volumes.map((row) => [row.lv_name, logicalVolumeOf(row, pools.get(row.lv_name))]));
       this.#known = true;
       this.#reported = number;
     });
@@ -71,30 +67,9 @@ export class VolumeGroup {
     if (!this.#known) await this.refresh(signal);
   }
 
-  /** What the model has of the group itself. */
-  get facts(): GroupRow {
-    if (this.#facts) return this.#facts;
-    throw new ScoriaError('backend-unavailable', `Volume group ${this.name} has not been looked at yet`);
-  }
-
-  /** Id of the backend that the group is marked with. `foreign-backend` when that is another installation's, or nobody's. */
-  get backendId(): string {
-    const { backendIds, installationId } = groupOwnerOf(this.facts.vg_tags);
-    const [backendId] = backendIds;
-    if (installationId === this.#installationId && backendId !== undefined) return backendId;
-    const owner = installationId === undefined ? 'is not marked as ours' : `belongs to installation ${installationId}`;
-    throw new ScoriaError('foreign-backend', `Volume group ${this.name} ${owner}`);
-  }
-
-  /** Whether a logical volume is ours and stands for a placement. */
-  isOurs({ ownership }: LogicalVolume, placementId: string): boolean {
-    return ownership?.placementId === placementId && ownership.backendId === this.backendId;
-  }
-
-  /** Our logical volume that has a role for a placement, complete or not, as the model has it. */
-  ours(role: Role, placementId: string): LogicalVolume | undefined {
-    const found = this.get(nameOf(role, placementId));
-    return found && this.isOurs(found, placementId) ? found : undefined;
+  /** Lets the model be filled again when it is asked for next: something has gone otherwise than it says. */
+  doubt(): void {
+    this.#known = false;
   }
 
   /** Like {@link ours}; what the model does not have is looked for once more. */
@@ -107,7 +82,7 @@ export class VolumeGroup {
   /** Looks again at one of ours before something of it is destroyed; `undefined` when it is gone, or ours no more. */
   async lookAgain({ name, ownership }: LogicalVolume, signal: AbortSignal): Promise<LogicalVolume | undefined> {
     await this.refresh(signal);
-    const found = this.#volumes.get(name);
+    const found = this.model.get(name);
     return found && ownership && this.isOurs(found, ownership.placementId) ? found : undefined;
   }
 
@@ -147,26 +122,11 @@ export class VolumeGroup {
     );
   }
 
-  /** All logical volumes of the model. */
-  get volumes(): Iterable<LogicalVolume> {
-    return this.#volumes.values();
-  }
-
-  /** What the model has under a name. */
-  get(name: string): LogicalVolume | undefined {
-    return this.#known ? this.#volumes.get(name) : undefined;
-  }
-
-  /** Thick snapshots of a logical volume. */
-  thickSnapshotsOf(name: string): readonly LogicalVolume[] {
-    return [...this.volumes].filter(({ layer, origin }) => layer === 'thick-snapshot' && origin === name);
-  }
-
   /** Reports the group without its logical volumes: costs the same however many there are. */
   async reportFacts(signal: AbortSignal): Promise<GroupRow> {
     return this.#inTurn(signal, async () => {
       const stdout = await this.#commands.report(`look at volume group ${this.name}`, groupReportOf(this.name), signal);
-      return (this.#facts = parseGroup(this.name, stdout));
+      return (this.groupRow = parseGroup(this.name, stdout));
     });
   }
 
@@ -176,12 +136,12 @@ export class VolumeGroup {
       const what = `look at logical volume ${this.name}/${name}`;
       const stdout = await this.#commands.report(what, volumeReportOf(this.name, name), signal).catch((error: unknown) => {
         // What the model has under this name is gone.
-        if (isFailure(error, 'missing')) this.#forget();
+        if (isFailure(error, 'missing')) this.doubt();
         throw error;
       });
       const row = parseVolume(this.name, name, stdout);
-      this.#facts = row;
-      this.#volumes.set(name, logicalVolumeOf(row, row));
+      this.groupRow = row;
+      this.model.set(name, logicalVolumeOf(row, row));
       return row;
     });
   }
@@ -192,22 +152,6 @@ export class VolumeGroup {
       const what = `look at the extents of ${this.name}/${name}`;
       return parseRanges(this.name, name, await this.#commands.report(what, rangesReportOf(this.name, name), signal));
     });
-  }
-
-  /** The size that a logical volume of at least so many bytes has. */
-  wholeExtents(size: number): number {
-    const { vg_extent_size: extent } = this.facts;
-    return Math.max(1, Math.ceil(size / extent)) * extent;
-  }
-
-  /** Path of a logical volume's device node. */
-  path(name: string): string {
-    return `/dev/${this.name}/${name}`;
-  }
-
-  /** Name that device-mapper knows a logical volume by (lvm(8)): hyphens of its parts are doubled. */
-  mapping(name: string): string {
-    return [this.name, name].map((part) => part.replaceAll('-', '--')).join('-');
   }
 
   /** Makes a logical volume of its own extents. What lies in them is not touched. */
@@ -247,7 +191,7 @@ export class VolumeGroup {
       signal,
       `make thin pool ${this.name}/${name}`,
       ['lvcreate', ...args, ...tagging('--addtag', tags), this.name],
-      () => this.#forget(),
+      () => this.doubt(),
     );
   }
 
@@ -285,7 +229,7 @@ export class VolumeGroup {
     const args = ['lvextend', '--size', `${wanted}b`, `${this.name}/${volume.name}`, ...ranges];
     await this.#change(signal, `extend ${this.name}/${volume.name} to ${wanted} bytes`, args, () => {
       const grown = volume.layer === 'thick-snapshot' ? { ...volume, usedBytes: wanted } : resized(volume, wanted);
-      this.#volumes.set(volume.name, grown);
+      this.model.set(volume.name, grown);
     });
     return wanted;
   }
@@ -302,7 +246,7 @@ export class VolumeGroup {
     const args = ['lvreduce', ...this.#cutting, '--force', '--size', `${wanted}b`, `${this.name}/${volume.name}`];
     try {
       await this.#change(signal, `reduce ${this.name}/${volume.name} to ${wanted} bytes`, args, () =>
-        this.#volumes.set(volume.name, resized(volume, wanted)),
+        this.model.set(volume.name, resized(volume, wanted)),
       );
     } catch (error) {
       if (this.#cutting.length === 0 || !isFailure(error, 'unknown-option')) throw error;
@@ -316,10 +260,9 @@ export class VolumeGroup {
     const args = ['lvrename', this.name, volume.name, name];
     const after = renamed(volume, name);
     await this.#change(signal, `rename ${this.name}/${volume.name} to ${name}`, args, () => {
-      this.#volumes.delete(volume.name);
-      this.#volumes.set(name, after);
-      for (const other of this.volumes)
-        if (other.origin === volume.name) this.#volumes.set(other.name, { ...other, origin: name });
+      this.model.delete(volume.name);
+      this.model.set(name, after);
+      for (const other of this.volumes) if (other.origin === volume.name) this.model.set(other.name, { ...other, origin: name });
     });
     return after;
   }
@@ -333,7 +276,7 @@ export class VolumeGroup {
   ): Promise<LogicalVolume> {
     const args = ['lvchange', ...tagging('--deltag', remove), ...tagging('--addtag', add), `${this.name}/${volume.name}`];
     const after = retagged(volume, add, remove);
-    await this.#change(signal, `tag ${this.name}/${volume.name}`, args, () => this.#volumes.set(volume.name, after));
+    await this.#change(signal, `tag ${this.name}/${volume.name}`, args, () => this.model.set(volume.name, after));
     return after;
   }
 
@@ -351,29 +294,19 @@ export class VolumeGroup {
     let isGone = false;
     const apply = (stdout: string) => {
       isGone = stdout.includes('successfully removed');
-      if (!isGone) return this.#forget();
-      this.#volumes.delete(volume.name);
-      for (const other of this.volumes) {
-        if (other.origin === volume.name) this.#volumes.set(other.name, { ...other, origin: undefined });
-      }
+      if (isGone) this.drop(volume.name);
+      else this.doubt();
     };
     try {
       await this.#change(signal, `remove ${what}`, ['lvremove', ...withoutDependents, what], apply);
     } catch (error) {
       if (!isFailure(error, 'missing')) throw error;
-      return;
+      return this.drop(volume.name);
     }
     if (isGone) return;
     // LVM says nothing, too, of what was not selected, and where its configuration wants silence.
     await this.refresh(signal);
-    if (this.#volumes.has(volume.name)) throw this.dependedOn(volume);
-  }
-
-  /** The error of what cannot be removed because others would go with it. */
-  dependedOn({ name }: LogicalVolume): ScoriaError {
-    return new ScoriaError('backend-busy', `Logical volume ${this.name}/${name} has snapshots, which would go with it`, {
-      remedy: `Remove the snapshots of the logical volume ("lvs -o name,origin ${this.name}" names them).`,
-    });
+    if (this.model.has(volume.name)) throw this.dependedOn(volume);
   }
 
   /** Makes logical volumes that lie idle, as after a boot, usable. */
@@ -381,7 +314,7 @@ export class VolumeGroup {
     for (let from = 0; from < volumes.length; from += atOnce) {
       const some = volumes.slice(from, from + atOnce);
       const args = ['lvchange', '--activate', 'y', '--ignoreactivationskip', ...some.map(({ name }) => `${this.name}/${name}`)];
-      await this.#change(signal, `activate ${some.length} logical volumes of ${this.name}`, args, () => this.#mark(some, true));
+      await this.#change(signal, `activate ${some.length} logical volumes of ${this.name}`, args, () => this.mark(some, true));
     }
   }
 
@@ -389,7 +322,7 @@ export class VolumeGroup {
   async deactivate(volume: LogicalVolume, signal: AbortSignal): Promise<void> {
     const args = ['lvchange', '--activate', 'n', `${this.name}/${volume.name}`];
     await this.#change(signal, `deactivate ${this.name}/${volume.name}`, args, () =>
-      this.#mark([volume, ...this.thickSnapshotsOf(volume.name)], false),
+      this.mark([volume, ...this.thickSnapshotsOf(volume.name)], false),
     );
   }
 
@@ -398,7 +331,7 @@ export class VolumeGroup {
     const after: LogicalVolume = { ...snapshot, layer: 'linear', origin: undefined, size: snapshot.usedBytes };
     const args = ['lvconvert', '--splitsnapshot', `${this.name}/${snapshot.name}`];
     await this.#change(signal, `take the space of ${this.name}/${snapshot.name} from its volume`, args, () =>
-      this.#volumes.set(snapshot.name, after),
+      this.model.set(snapshot.name, after),
     );
     return after;
   }
@@ -406,27 +339,16 @@ export class VolumeGroup {
   /** Adds and removes tags of the group itself. */
   async tagGroup(add: readonly string[], remove: readonly string[], signal: AbortSignal): Promise<void> {
     const args = ['vgchange', ...tagging('--deltag', remove), ...tagging('--addtag', add), this.name];
-    await this.#change(signal, `tag volume group ${this.name}`, args, () => this.#forget());
+    await this.#change(signal, `tag volume group ${this.name}`, args, () => this.doubt());
   }
 
   async #make(made: LogicalVolume, args: readonly string[], signal: AbortSignal): Promise<LogicalVolume> {
-    await this.#change(signal, `make ${this.name}/${made.name}`, ['lvcreate', ...args], () => this.#volumes.set(made.name, made));
+    await this.#change(signal, `make ${this.name}/${made.name}`, ['lvcreate', ...args], () => this.model.set(made.name, made));
     return made;
   }
 
   #inTurn<T>(signal: AbortSignal, work: () => Promise<T>): Promise<T> {
     return this.#turns.run([this.name], work, signal);
-  }
-
-  #mark(volumes: readonly LogicalVolume[], active: boolean): void {
-    for (const { name } of volumes) {
-      const present = this.#volumes.get(name);
-      if (present) this.#volumes.set(name, { ...present, active });
-    }
-  }
-
-  #forget(): void {
-    this.#known = false;
   }
 
   /** @param apply - brings the model up to date; gets what LVM printed. */
@@ -436,7 +358,7 @@ export class VolumeGroup {
         apply(await this.#commands.change(what, args));
       } catch (error) {
         // LVM may have done it, or a part of it.
-        this.#forget();
+        this.doubt();
         throw error;
       }
     });
