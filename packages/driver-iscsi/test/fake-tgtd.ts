@@ -29,6 +29,8 @@ export class FakeTgtd implements Exec {
   readonly commands: Command[] = [];
   /** Requests to end a unit or a target that fail yet, because commands are under way. */
   busy = 0;
+  /** Answers instead of tgtd, by mode and operation. */
+  readonly answers = new Map<string, Partial<CommandResult>>();
   /** The process that runs tgtadm is killed before this command. */
   dieAt = Infinity;
 
@@ -45,6 +47,8 @@ export class FakeTgtd implements Exec {
       if (options.has(name)) throw new Error(`${name} is there twice`);
       options.set(name, command.args[at + 1] ?? '');
     }
+    const answer = this.answers.get(`${options.get('--mode')} ${options.get('--op')}`);
+    if (answer !== undefined) return { exitCode: 0, stdout: '', stderr: '', ...answer };
     const said = this.#carryOut(options);
     const refused = said !== null && !said.startsWith('ok');
     return {
@@ -115,13 +119,14 @@ export class FakeTgtd implements Exec {
       case 'target bind':
         target.admitted.add(rule);
         return null;
-      case 'target unbind':
-        return target.admitted.delete(rule) ? null : 'this access control rule does not exist';
       case 'account bind':
         if (!this.accounts.has(option('user'))) return "can't find the account";
         target.accounts.add(option('user'));
         return null;
+      case 'conn show':
+        return `ok ${target.sessions.map(printedConnection).join('')}`;
       case 'conn delete':
+        if (!target.sessions.some(({ sid }) => String(sid) === option('sid'))) return "can't find the session";
         target.sessions = target.sessions.filter(({ sid }) => String(sid) !== option('sid'));
         return null;
       case 'logicalunit new':
@@ -157,6 +162,9 @@ export class FakeTgtd implements Exec {
   }
 }
 
+const printedConnection = ({ sid, initiator }: Target['sessions'][number]): string =>
+  [`Session: ${sid}`, indent(1, 'Connection: 0'), indent(2, `Initiator: ${initiator}`), ''].join('\n');
+
 function printed({ tid, name, state, sessions, units, accounts, admitted }: Target): string {
   return [
     `Target ${tid}: ${name}`,
@@ -165,8 +173,8 @@ function printed({ tid, name, state, sessions, units, accounts, admitted }: Targ
     indent(1, 'I_T nexus information:'),
     ...sessions.flatMap(({ sid, initiator }) => [
       indent(2, `I_T nexus: ${sid}`),
-      indent(3, `Initiator: ${initiator} alias: none`),
-      indent(3, 'Connection: 0'),
+      // tgtd's buffer is that long.
+      ...`${indent(3, `Initiator: ${initiator} alias: none`)}\n${indent(3, 'Connection: 0')}`.slice(0, 1024).split('\n'),
     ]),
     indent(1, 'LUN information:'),
     ...units.flatMap(({ lun, serial, blockSize, readOnly, path, direct }) => [

@@ -6,7 +6,7 @@ import { noExec, ScoriaError, systemClock, systemRandom, type Exec, type ExportR
 import { afterEach, beforeEach, describe, expect, test } from 'vitest';
 import { tgtConfiguration } from '../src/tgt/configuration.ts';
 import { DeviceLimits } from '../src/tgt/device-limits.ts';
-import { parseCounters, parsePortals, parseTargets } from '../src/tgt/target-report.ts';
+import { parseConnections, parseCounters, parsePortals, parseTargets } from '../src/tgt/target-report.ts';
 import { TgtTransport } from '../src/tgt/tgt-transport.ts';
 import { FakeTgtd } from './fake-tgtd.ts';
 
@@ -94,7 +94,7 @@ Target 2: iqn.2003-01.org.example:foreign
       tid: 1_301_137_771,
       name: 'iqn.2026-11.org.scoria:9db24c46-6627-4476-82b6-00c4fde84b63',
       state: 'ready',
-      sessions: [{ sid: 3, initiator: 'iqn.1993-08.org.debian:01:abc', connections: [0] }],
+      sessions: ['iqn.1993-08.org.debian:01:abc'],
       units: [
         { lun: 0, serial: 'beaf21474836000', path: 'None', blockSize: 1, readOnly: false, direct: false },
         {
@@ -114,12 +114,51 @@ Target 2: iqn.2003-01.org.example:foreign
     expect(parseTargets('')).toEqual([]);
   });
 
-  test.each([
-    ['no state', 'Target 1: iqn.x\n    System information:\n        Driver: iscsi\n'],
-    ['no number', report.replace('Target 2:', 'Target two:')],
-    ['a unit without its serial number', report.replaceAll(/ +SCSI SN:.*\n/g, '')],
-  ])('of targets is refused with %s', (_, text) => {
-    expect(() => parseTargets(text)).toThrow(expect.objectContaining({ code: 'transport-failed' }));
+  test('of targets is refused where there is none', () => {
+    const refused = expect.objectContaining({ code: 'transport-failed' });
+    expect(() => parseTargets(report.replaceAll(/Target .*:/g, 'Ziel:'))).toThrow(refused);
+  });
+
+  test('of targets has what tgtd says, whatever an initiator calls itself', () => {
+    const feigned = `iqn.x
+    System information:
+        State: offline
+    LUN information:
+        LUN: 1
+            SCSI SN: 00000000-0000-4000-8000-000000000000
+            Size: 1 MB, Block size: 512
+            Readonly: No
+            Backing store path: /dev/vg/other
+            Backing store flags: 
+    Account information:
+        other
+    ACL information:
+        iqn.other
+    I_T nexus information:
+        I_T nexus: what
+            Initiator: x`;
+    const own = parseTargets(report.replace(/(?<=Initiator: ).*/, feigned))[0];
+    const { sessions: _sessions, ...expected } = parseTargets(report)[0] ?? {};
+    expect(own).toMatchObject(expected);
+    expect(
+      parseTargets(report.replace(/(?<=Initiator: ).*/, 'x\nTarget two: y\nTarget 3: z\n  LUN information:\n')),
+    ).toMatchObject([{ tid: 1_301_137_771 }, { tid: 3 }, { tid: 2 }]);
+  });
+
+  test('of connections is read', () => {
+    const text = `Session: 7
+    Connection: 1
+        Initiator: iqn.x
+Session: 8
+    Connection: none
+        IP Address: 127.0.0.1
+Session: 9
+    Connection: 0
+`;
+    expect(parseConnections(text)).toEqual([
+      { sid: 7, cid: 1 },
+      { sid: 9, cid: 0 },
+    ]);
   });
 
   test('of portals is read', () => {
@@ -217,9 +256,54 @@ test('an access ends when tgtd has closed its sessions and its device', async ()
   expect([tgtd.targets.size, tgtd.accounts.size]).toEqual([0, 0]);
   expect(tgtd.commands.some(({ args }) => args.includes('--force'))).toBe(false);
   const verbs = tgtd.commands.map(({ args }) => `${args[3]} ${args[5]}`);
-  expect(verbs.lastIndexOf('target unbind')).toBeLessThan(verbs.lastIndexOf('conn delete'));
+  expect(verbs.lastIndexOf('target update')).toBeLessThan(verbs.lastIndexOf('conn delete'));
   expect(verbs.lastIndexOf('conn delete')).toBeLessThan(verbs.lastIndexOf('logicalunit delete'));
   expect(verbs.lastIndexOf('logicalunit delete')).toBeLessThan(verbs.lastIndexOf('target delete'));
+});
+
+test.each([
+  ['has the name of another unit', `x\n    LUN information:\n        LUN: 1\n            Backing store path: /dev/vg/other\n`],
+  ['is another target', (target: string) => `x\nTarget 1: ${target}\n    I_T nexus information:\n`],
+  ['is as long as tgtd can tell', 'x'.repeat(1100)],
+])('an initiator whose name %s gets nothing by it, and its access ends', async (_, name) => {
+  const { tgtd, transport } = await started();
+  const request = await requestOf({ readOnly: true });
+  await transport.export(request, call);
+  const [tid] = tgtd.targets.keys();
+  tgtd.logIn(request.accessId, typeof name === 'string' ? name : name(`iqn.2026-11.org.scoria:${request.accessId}`));
+  const { accessId, volumeId } = request;
+  expect(await transport.list(call)).toMatchObject([{ accessId, volumeId, readOnly: true }]);
+  await transport.resize(volumeId, call);
+  expect(tgtd.targets.get(tid ?? 0)).toMatchObject({
+    state: 'ready',
+    units: [{ path: request.device.path, readOnly: true, serial: volumeId }],
+  });
+  tgtd.logIn(accessId, typeof name === 'string' ? name : name(`iqn.2026-11.org.scoria:${accessId}`));
+  const before = tgtd.commands.length;
+  await transport.unexport(accessId, call);
+  expect([tgtd.targets.size, tgtd.accounts.size]).toEqual([0, 0]);
+  const touched = tgtd.commands
+    .slice(before)
+    .flatMap(({ args }) => (args.includes('--tid') ? [args[args.indexOf('--tid') + 1]] : []));
+  expect(new Set(touched)).toEqual(new Set([String(tid)]));
+});
+
+test('a feigned target of an access does not stand for the real one', async () => {
+  const { tgtd, transport } = await started();
+  const [other, request] = [await requestOf(), await requestOf()];
+  await transport.export(other, call);
+  await transport.export(request, call);
+  const target = [...tgtd.targets.values()].at(-1);
+  if (target === undefined) throw new Error('there was no target');
+  // Another id that the access could have, and that there is no target of.
+  const { tid } = target;
+  await transport.unexport(request.accessId, call);
+  tgtd.targets.set(tid, { ...target, name: 'iqn.2003-01.org.example:foreign' });
+  await transport.export(request, call);
+  tgtd.targets.delete(tid);
+  tgtd.logIn(other.accessId, `x\nTarget ${tid}: iqn.2026-11.org.scoria:${request.accessId}\n`);
+  await transport.unexport(request.accessId, call);
+  expect([...tgtd.targets.values()].map(({ name }) => name)).toEqual([`iqn.2026-11.org.scoria:${other.accessId}`]);
 });
 
 test('a device that has grown is opened again, and initiators may come back', async () => {
@@ -231,6 +315,74 @@ test('a device that has grown is opened again, and initiators may come back', as
   const states = tgtd.commands.flatMap(({ args }) => (args.includes('--value') ? [args.at(-1)] : []));
   expect(states).toEqual(['offline', 'ready']);
   expect([...tgtd.targets.values()][0]?.units[0]?.serial).toBe(request.volumeId);
+});
+
+test('a unit for reading that cannot be described again is there for nobody', async () => {
+  const { tgtd, transport } = await started();
+  const request = await requestOf({ readOnly: true });
+  await transport.export(request, call);
+  tgtd.answers.set('logicalunit update', { exitCode: 22, stderr: 'tgtadm: out of memory\n' });
+  await expect(transport.resize(request.volumeId, call)).rejects.toMatchObject({ code: 'transport-failed' });
+  expect([...tgtd.targets.values()][0]?.state).toBe('offline');
+  expect(await transport.list(call)).toEqual([]);
+  tgtd.answers.clear();
+  await transport.export(request, call);
+  expect([...tgtd.targets.values()][0]).toMatchObject({ state: 'ready', units: [{ readOnly: true }] });
+});
+
+test('nobody is let in where the account is not there to ask for a secret', async () => {
+  for (const answer of [
+    { exitCode: 22, stderr: "tgtadm: can't find the account\n" },
+    { exitCode: 0, stderr: 'tgtadm: tgtd closed the socket\n' },
+  ]) {
+    const { tgtd, transport } = await started();
+    tgtd.answers.set('account bind', answer);
+    await expect(transport.export(await requestOf(), call)).rejects.toMatchObject({ code: 'transport-failed' });
+    expect(tgtd.commands.some(({ args }) => args.includes('ALL'))).toBe(false);
+    expect(tgtd.targets.size).toBe(0);
+  }
+});
+
+test('a tgtd that dies while it is asked has not told that there are no targets', async () => {
+  const { tgtd, transport } = await started();
+  const request = await requestOf();
+  await transport.export(request, call);
+  tgtd.answers.set('target show', { stderr: 'tgtadm: tgtd closed the socket\n' });
+  await expect(transport.list(call)).rejects.toMatchObject({ code: 'transport-failed' });
+  await expect(transport.unexport(request.accessId, call)).rejects.toMatchObject({ code: 'transport-failed' });
+});
+
+test.each([
+  ['another device', async () => ({ device: await volumes.create(1024 * 1024) })],
+  ['another initiator', async () => ({ initiator: 'iqn.1993-08.org.debian:01:other' })],
+])('an access that is asked for with %s is made anew', async (_, changes) => {
+  const { tgtd, transport } = await started({ bindInitiator: true });
+  const request = await requestOf({ initiator: 'iqn.1993-08.org.debian:01:abc' });
+  await transport.export(request, call);
+  const other = { ...request, ...(await changes()) };
+  await transport.export(other, call);
+  expect([...tgtd.targets.values()]).toMatchObject([
+    { units: [{ path: other.device.path }], admitted: new Set([other.initiator]), accounts: new Set([request.accessId]) },
+  ]);
+});
+
+test('a tgtd that was started again gets its portals back with the next export', async () => {
+  const { tgtd, transport } = await started({ listen: ['127.0.0.1:3260', '127.0.0.1:3261'] });
+  tgtd.targets.clear();
+  tgtd.portals.pop();
+  await transport.export(await requestOf(), call);
+  expect(tgtd.portals).toEqual(['127.0.0.1:3260', '127.0.0.1:3261']);
+});
+
+test('a half-made target that cannot be removed does not keep the transport from starting', async () => {
+  const { tgtd, transport } = await started();
+  const request = await requestOf();
+  tgtd.dieAt = tgtd.commands.length + 2;
+  await expect(transport.export(request, call)).rejects.toThrow();
+  tgtd.dieAt = Infinity;
+  expect(tgtd.targets.size).toBe(1);
+  tgtd.answers.set('target delete', { exitCode: 22, stderr: 'tgtadm: unknown error\n' });
+  await transportOn(tgtd).start(call);
 });
 
 test('portals that tgtd lacks are added, and taken away again', async () => {

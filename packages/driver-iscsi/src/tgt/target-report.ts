@@ -3,25 +3,25 @@ import { z } from 'zod';
 
 const count = z.coerce.number().int().nonnegative();
 
+const unitSchema = z.object({
+  lun: count,
+  serial: z.string(),
+  path: z.string(),
+  /** Bytes. */
+  blockSize: count,
+  readOnly: z.boolean(),
+  /** Goes past the page cache. */
+  direct: z.boolean(),
+});
 const targetSchema = z.object({
   tid: count,
   /** The target's iSCSI name. */
   name: z.string(),
   /** `ready`: initiators may log in. */
-  state: z.string(),
-  sessions: z.array(z.object({ sid: count, initiator: z.string(), connections: z.array(count) })),
-  units: z.array(
-    z.object({
-      lun: count,
-      serial: z.string(),
-      path: z.string(),
-      /** Bytes. */
-      blockSize: count,
-      readOnly: z.boolean(),
-      /** Goes past the page cache. */
-      direct: z.boolean(),
-    }),
-  ),
+  state: z.string().optional(),
+  /** Names of the initiators that are logged in. */
+  sessions: z.array(z.string()),
+  units: z.array(unitSchema),
   /** CHAP names that may log in. */
   accounts: z.array(z.string()),
   /** Addresses and names of initiators that may log in. */
@@ -63,40 +63,66 @@ function blocksOf(text: string): readonly Block[] {
   return root.blocks;
 }
 
-const below = (block: Block, label: string): readonly Block[] =>
-  block.blocks.filter((inner) => inner.label === label).flatMap(({ blocks }) => blocks);
 const valueOf = (block: Block, label: string): string | undefined => block.blocks.find((inner) => inner.label === label)?.value;
 
-const sessionOf = (block: Block): unknown => ({
-  sid: block.value,
-  initiator: valueOf(block, 'Initiator')?.replace(/ alias:.*$/, ''),
-  connections: block.blocks.filter(({ label }) => label === 'Connection').map(({ value }) => value),
-});
-const unitOf = (block: Block): unknown => ({
-  lun: block.value,
-  serial: valueOf(block, 'SCSI SN'),
-  path: valueOf(block, 'Backing store path'),
-  blockSize: valueOf(block, 'Size')?.replace(/^.*Block size: /, ''),
-  readOnly: valueOf(block, 'Readonly') === 'Yes',
-  direct: valueOf(block, 'Backing store flags')?.includes('direct'),
-});
-const targetOf = (block: Block): unknown => ({
-  tid: block.label.slice('Target '.length),
-  name: block.value,
-  state: below(block, 'System information').find(({ label }) => label === 'State')?.value,
-  sessions: below(block, 'I_T nexus information').map(sessionOf),
-  units: below(block, 'LUN information').map(unitOf),
-  accounts: below(block, 'Account information').map(({ line }) => line),
-  admitted: below(block, 'ACL information').map(({ line }) => line),
-});
+const unitOf = (block: Block): readonly z.output<typeof unitSchema>[] => {
+  const parsed = unitSchema.safeParse({
+    lun: block.value,
+    serial: valueOf(block, 'SCSI SN'),
+    path: valueOf(block, 'Backing store path'),
+    blockSize: valueOf(block, 'Size')?.replace(/^.*Block size: /, ''),
+    readOnly: valueOf(block, 'Readonly') === 'Yes',
+    direct: valueOf(block, 'Backing store flags')?.includes('direct'),
+  });
+  return parsed.success ? [parsed.data] : [];
+};
+const targetOf = (block: Block): readonly TgtTarget[] => {
+  const [first, ...others] = block.blocks;
+  const section = (label: string): readonly Block[] => others.findLast((inner) => inner.label === label)?.blocks ?? [];
+  const parsed = targetSchema.safeParse({
+    tid: block.label.slice('Target '.length),
+    name: block.value,
+    state: first?.label === 'System information' ? valueOf(first, 'State') : undefined,
+    sessions: section('I_T nexus information').map((nexus) => valueOf(nexus, 'Initiator')?.replace(/ alias:.*$/, '') ?? ''),
+    units: section('LUN information').flatMap(unitOf),
+    accounts: section('Account information').map(({ line }) => line),
+    admitted: section('ACL information').map(({ line }) => line),
+  });
+  return parsed.success ? [parsed.data] : [];
+};
 
 /**
- * Reads what `tgtadm --mode target --op show` prints (tgtadm(8)): indented blocks of `label: value`. What is not known is
- * passed over. Throws `transport-failed` when the rest makes no sense.
+ * Reads what `tgtadm --mode target --op show` prints (tgtadm(8)): indented blocks of `label: value`.
+ *
+ * tgtd prints the names and aliases of initiators as they are, also line feeds in them: whoever may log in to a target can
+ * add text to the report, whole targets too. It cannot hide the line of a target, nor what tgtd itself says of its state,
+ * which is the first section, and of its units, accounts and rules, which are the last ones of their kind as long as no
+ * target is feigned between. So what makes no sense is passed over, and what follows from the rest must be harmless when it
+ * is not true. Throws `transport-failed` when there is no target in the text at all.
  */
 export function parseTargets(text: string): readonly TgtTarget[] {
-  const blocks = blocksOf(text).filter(({ label }) => label.startsWith('Target '));
-  return understood('targets', z.array(targetSchema).safeParse(blocks.map(targetOf)));
+  const targets = blocksOf(text).flatMap((block) => (block.label.startsWith('Target ') ? targetOf(block) : []));
+  if (targets.length === 0 && text.trim() !== '') throw notUnderstood('targets', text.trim().slice(0, 200));
+  return targets;
+}
+
+/** A connection of a target. */
+export interface TgtConnection {
+  readonly sid: number;
+  readonly cid: number;
+}
+
+const connectionSchema = z.object({ sid: count, cid: count });
+
+/**
+ * Reads what `tgtadm --mode conn --op show` prints of a target: every connection, and maybe some that an initiator's name
+ * pretends.
+ */
+export function parseConnections(text: string): readonly TgtConnection[] {
+  const found = blocksOf(text).flatMap(({ label, value: sid, blocks }) =>
+    label !== 'Session' ? [] : blocks.flatMap((block) => (block.label === 'Connection' ? [{ sid, cid: block.value }] : [])),
+  );
+  return found.flatMap((connection) => connectionSchema.safeParse(connection).data ?? []);
 }
 
 const portalSchema = z
@@ -136,8 +162,10 @@ export function parseCounters(text: string): readonly UnitCounters[] {
 
 function understood<T>(what: string, parsed: z.ZodSafeParseResult<T>): T {
   if (parsed.success) return parsed.data;
-  const faults = z.prettifyError(parsed.error).slice(0, 500);
-  throw new ScoriaError('transport-failed', `tgtadm tells of its ${what} what cannot be understood: ${faults}`, {
+  throw notUnderstood(what, z.prettifyError(parsed.error).slice(0, 500));
+}
+
+const notUnderstood = (what: string, why: string): ScoriaError =>
+  new ScoriaError('transport-failed', `tgtadm tells of its ${what} what cannot be understood: ${why}`, {
     remedy: 'See whether this version of tgt prints something else; version 1.0.85 is known to work.',
   });
-}

@@ -3,7 +3,7 @@ import { ScoriaError, type Clock, type ExportRequest } from '@scoria/core';
 import { accessIdOf, uuidOf } from '../access-id.ts';
 import { targetName } from '../target/target-name.ts';
 import type { TgtTarget } from './target-report.ts';
-import type { NewUnit, Tgtadm } from './tgtadm.ts';
+import { everyAddress, type Answer, type NewUnit, type Tgtadm } from './tgtadm.ts';
 
 /** LUN of the volume; LUN 0 is tgt's controller. */
 export const volumeLun = 1;
@@ -19,8 +19,6 @@ export interface PublishedTarget extends TgtTarget {
   readonly accessId: string;
   /** `null` before it was made, and when it is gone. */
   readonly unit: PublishedUnit | null;
-  /** Whether initiators can log in and find the volume. */
-  readonly isWhole: boolean;
 }
 
 /** tgtd keeps the ids of targets as signed numbers, and 0 is none. */
@@ -43,45 +41,51 @@ export class TgtTargets {
     this.#iqnPrefix = iqnPrefix;
   }
 
-  /** All targets of ours, whole or not. */
+  /** All targets of ours, whole or not. What they tell can be feigned, see {@link parseTargets}. */
   async all(signal: AbortSignal): Promise<readonly PublishedTarget[]> {
     const targets = await this.#tgtadm.targets(signal);
     return targets.flatMap((target) => {
       const accessId = accessIdOf(this.#iqnPrefix, target.name);
-      return accessId === null ? [] : [published(target, accessId)];
+      // An id that the access cannot have would lead to a target of somebody else.
+      return accessId === null || !idsOf(accessId).includes(target.tid) ? [] : [published(target, accessId)];
     });
   }
 
-  async find(accessId: string, signal: AbortSignal): Promise<PublishedTarget | undefined> {
-    return (await this.all(signal)).find((target) => target.accessId === accessId);
-  }
-
-  /** Makes the target of an access, with nothing in it, and gives its id; `null` when there is one of that name. */
-  async claim(accessId: string, signal: AbortSignal): Promise<number | null> {
-    for (let attempt = 0; attempt < attempts; attempt++) {
-      // Made from the access, so that no list of all targets is needed to find a free one.
-      const hash = createHash('sha256').update(`${accessId} ${attempt}`).digest().readUInt32BE();
-      const tid = 1 + (hash % (targetIds - 1));
+  /** Makes the target of an access, with nothing in it, and gives its id; or gives what is told of the one that there is. */
+  async claim(accessId: string, signal: AbortSignal): Promise<number | readonly PublishedTarget[]> {
+    for (const tid of idsOf(accessId)) {
       if ((await this.#tgtadm.addTarget(tid, targetName(this.#iqnPrefix, accessId))) === 'done') return tid;
-      if ((await this.find(accessId, signal)) !== undefined) return null;
+      const found = await this.#find(accessId, signal);
+      if (found.length > 0) return found;
     }
     throw new ScoriaError('transport-failed', `tgtd has other targets with all ids that access ${accessId} could have`);
   }
 
-  /** Gives a target its logical unit. */
+  /** Whether a target lets in whom it should, and serves what it should. Secrets are not told. */
+  serves(found: PublishedTarget, { volumeId, path, readOnly }: PublishedUnit, { accessId, initiator }: ExportRequest): boolean {
+    return (
+      found.state === 'ready' &&
+      found.unit?.volumeId === volumeId &&
+      found.unit.path === path &&
+      found.unit.readOnly === readOnly &&
+      found.accounts.join() === accessId &&
+      found.admitted.join() === (initiator ?? everyAddress)
+    );
+  }
+
+  /** Gives a target its logical unit. Until it tells the volume it tells nothing else that is not so. */
   async addUnit(tid: number, unit: PublishedUnit): Promise<void> {
     const { volumeId, path, readOnly } = unit;
-    const answer = await this.#tgtadm.addUnit(tid, volumeLun, unit);
-    if (answer !== 'done')
-      throw new ScoriaError('transport-failed', `tgtd does not open ${path} for volume ${volumeId}: ${answer}`);
-    await this.#tgtadm.describeUnit(tid, volumeLun, {
-      scsi_sn: volumeId,
-      scsi_id: volumeId,
+    requireDone(await this.#tgtadm.addUnit(tid, volumeLun, unit), `open ${path} for volume ${volumeId}`);
+    const parameters = {
+      readonly: readOnly ? '1' : '0',
+      thin_provisioning: '1',
       vendor_id: 'SCORIA',
       product_id: 'Scoria',
-      thin_provisioning: '1',
-      readonly: readOnly ? '1' : '0',
-    });
+      scsi_id: volumeId,
+      scsi_sn: volumeId,
+    };
+    requireDone(await this.#tgtadm.describeUnit(tid, volumeLun, parameters), `describe the unit of volume ${volumeId}`);
   }
 
   /** Lets the owner of the secret log in, and with a name given only an initiator of that name. */
@@ -89,57 +93,63 @@ export class TgtTargets {
     if ((await this.#tgtadm.addAccount(accessId, secret)) === 'exists') {
       // Of an earlier target that was not ended to the last; its secret may be another.
       await this.#tgtadm.removeAccount(accessId);
-      await this.#tgtadm.addAccount(accessId, secret);
+      requireDone(await this.#tgtadm.addAccount(accessId, secret), `make the account of access ${accessId}`);
     }
-    await this.#tgtadm.bindAccount(tid, accessId);
-    await this.#tgtadm.admit(tid, initiator ?? null);
+    // A target without an account asks nobody for a secret.
+    requireDone(await this.#tgtadm.bindAccount(tid, accessId), `take the account of access ${accessId}`);
+    requireDone(await this.#tgtadm.admit(tid, initiator ?? null), `let initiators log in for access ${accessId}`);
   }
 
   /** Ends a target: when it settles, no write can follow, and its device is closed. */
   async end(accessId: string, signal: AbortSignal): Promise<void> {
-    const found = await this.find(accessId, signal);
-    if (found !== undefined) {
-      for (const name of found.admitted) await this.#tgtadm.refuse(found.tid, name === 'ALL' ? null : name);
-      await this.#closeUnit(accessId, signal);
+    for (const { tid } of await this.#find(accessId, signal)) {
+      await this.#tgtadm.setState(tid, 'offline');
+      await this.#closeUnit(accessId, tid, signal);
       await this.#until(`the end of access ${accessId}`, signal, async () => {
-        const target = await this.find(accessId, signal);
-        if (target === undefined) return true;
-        await this.#closeSessions(target);
-        await this.#tgtadm.removeTarget(target.tid);
-        return false;
+        await this.#closeConnections(tid, signal);
+        return (await this.#tgtadm.removeTarget(tid)) !== 'active';
       });
     }
     await this.#tgtadm.removeAccount(accessId);
   }
 
   /** Opens the device again, which has another size. Sessions end, and initiators come back by themselves. */
-  async openAgain(accessId: string, signal: AbortSignal): Promise<void> {
-    const found = await this.find(accessId, signal);
-    if (found === undefined || found.unit === null || !found.isWhole) return;
-    await this.#tgtadm.setState(found.tid, 'offline');
-    try {
-      await this.#closeUnit(accessId, signal);
-      await this.addUnit(found.tid, found.unit);
-    } finally {
-      await this.#tgtadm.setState(found.tid, 'ready');
+  async openAgain(accessId: string, unit: PublishedUnit, signal: AbortSignal): Promise<void> {
+    for (const { tid } of await this.#find(accessId, signal)) {
+      if ((await this.#tgtadm.setState(tid, 'offline')) !== 'done') continue;
+      try {
+        await this.#closeUnit(accessId, tid, signal);
+      } catch (error) {
+        // The unit is as it was.
+        await this.#tgtadm.setState(tid, 'ready');
+        throw error;
+      }
+      // One that could not be described would be there for writing: nobody gets to see it.
+      await this.addUnit(tid, unit);
+      requireDone(await this.#tgtadm.setState(tid, 'ready'), `let initiators come back for access ${accessId}`);
     }
+  }
+
+  /** The target of an access; several when others are feigned. */
+  async #find(accessId: string, signal: AbortSignal): Promise<readonly PublishedTarget[]> {
+    return (await this.all(signal)).filter((target) => target.accessId === accessId);
   }
 
   /** Ends sessions and closes the device. tgtd does that only when no command is under way. */
-  async #closeUnit(accessId: string, signal: AbortSignal): Promise<void> {
+  async #closeUnit(accessId: string, tid: number, signal: AbortSignal): Promise<void> {
     await this.#until(`the end of the commands of access ${accessId}`, signal, async () => {
-      const target = await this.find(accessId, signal);
-      if (target === undefined) return true;
-      await this.#closeSessions(target);
-      if (target.sessions.length > 0) return false;
-      return (await this.#tgtadm.removeUnit(target.tid, volumeLun)) !== 'active';
+      if (await this.#closeConnections(tid, signal)) return false;
+      return (await this.#tgtadm.removeUnit(tid, volumeLun)) !== 'active';
     });
   }
 
-  async #closeSessions({ tid, sessions }: PublishedTarget): Promise<void> {
-    for (const { sid, connections } of sessions) {
-      for (const cid of connections) await this.#tgtadm.closeConnection(tid, sid, cid);
+  /** Whether there were any. */
+  async #closeConnections(tid: number, signal: AbortSignal): Promise<boolean> {
+    const answers: Answer[] = [];
+    for (const { sid, cid } of await this.#tgtadm.connections(tid, signal)) {
+      answers.push(await this.#tgtadm.closeConnection(tid, sid, cid));
     }
+    return answers.includes('done');
   }
 
   async #until(what: string, signal: AbortSignal, look: () => Promise<boolean>): Promise<void> {
@@ -153,10 +163,20 @@ export class TgtTargets {
   }
 }
 
+/** Ids that the target of an access may have: made from the access, so that no list of all is needed to find a free one. */
+function idsOf(accessId: string): readonly number[] {
+  return Array.from({ length: attempts }, (_, attempt) => {
+    const hash = createHash('sha256').update(`${accessId} ${attempt}`).digest().readUInt32BE();
+    return 1 + (hash % (targetIds - 1));
+  });
+}
+
 function published(target: TgtTarget, accessId: string): PublishedTarget {
   const found = target.units.find(({ lun }) => lun === volumeLun);
   const volumeId = uuidOf(found?.serial ?? '');
-  const unit = found === undefined || volumeId === null ? null : { ...found, volumeId };
-  const isOpen = target.state === 'ready' && target.accounts.includes(accessId) && target.admitted.length > 0;
-  return { ...target, accessId, unit, isWhole: isOpen && unit !== null };
+  return { ...target, accessId, unit: found === undefined || volumeId === null ? null : { ...found, volumeId } };
+}
+
+function requireDone(answer: Answer, what: string): void {
+  if (answer !== 'done') throw new ScoriaError('transport-failed', `tgtd does not ${what}: ${answer}`);
 }

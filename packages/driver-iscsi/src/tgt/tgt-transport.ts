@@ -19,7 +19,7 @@ import { advertisedPortals, listenAddresses } from '../portal-configuration.ts';
 import { formatAddress } from '../protocol/listen-address.ts';
 import type { TgtConfiguration } from './configuration.ts';
 import { DeviceLimits } from './device-limits.ts';
-import { TgtTargets, volumeLun, type PublishedTarget } from './targets.ts';
+import { TgtTargets, volumeLun, type PublishedTarget, type PublishedUnit } from './targets.ts';
 import { Tgtadm } from './tgtadm.ts';
 
 /** What a {@link TgtTransport} needs. */
@@ -50,10 +50,12 @@ export class TgtTransport implements Transport {
   readonly #tgtadm: Tgtadm;
   readonly #targets: TgtTargets;
   readonly #limits: DeviceLimits | null = null;
-  /** One caller at a time per access. */
+  /** One caller at a time per access, and inside of that one who looks after the portals. */
   readonly #locks = new ObjectLocks();
+  /** What this object has published, by access: tgtd's own reports can be feigned. */
+  readonly #units = new Map<string, PublishedUnit>();
   /** Portals that this object has added to those of tgtd. */
-  readonly #added: string[] = [];
+  readonly #added = new Set<string>();
   #started = false;
 
   constructor({ config, clock, log, exec }: TgtTransportOptions) {
@@ -65,7 +67,8 @@ export class TgtTransport implements Transport {
     const limits = new DeviceLimits(config.cgroup);
     this.#limits = limits;
     this.limit = async (volumeId, wanted, { signal }) => {
-      const unit = (await this.#accessesOf(volumeId, signal))[0]?.unit;
+      signal.throwIfAborted();
+      const unit = [...this.#units.values()].find((candidate) => candidate.volumeId === volumeId);
       if (unit) await limits.set(volumeId, unit, wanted);
     };
   }
@@ -73,16 +76,15 @@ export class TgtTransport implements Transport {
   async start({ signal }: PluginCall): Promise<void> {
     signal.throwIfAborted();
     if (this.#started) return;
-    const listening = await this.#tgtadm.portals(signal);
-    for (const address of listenAddresses(this.#config)) {
-      const portal = formatAddress(address);
-      const any = formatAddress({ ...address, host: address.host.includes(':') ? '::' : '0.0.0.0' });
-      if (listening.includes(portal) || listening.includes(any)) continue;
-      await this.#tgtadm.addPortal(portal);
-      this.#added.push(portal);
-    }
+    await this.#listen(signal);
     // What tells no volume is not listed, so nobody would end it. It has no device that could hold this up.
-    for (const { accessId, unit } of await this.#targets.all(signal)) if (unit === null) await this.#end(accessId, signal);
+    for (const { accessId, unit } of await this.#targets.all(signal)) {
+      if (unit !== null) continue;
+      await this.#end(accessId, signal).catch((failure: unknown) => {
+        signal.throwIfAborted();
+        this.#log.warn({ err: failure, accessId }, 'a target that was left half-made could not be removed');
+      });
+    }
     this.#started = true;
   }
 
@@ -94,7 +96,8 @@ export class TgtTransport implements Transport {
       for (let next = waiting.pop(); next !== undefined; next = waiting.pop()) await this.#end(next.accessId, signal);
     };
     await Promise.all(Array.from({ length: together }, worker));
-    for (const portal of this.#added.splice(0)) await this.#tgtadm.removePortal(portal);
+    for (const portal of this.#added) await this.#tgtadm.removePortal(portal);
+    this.#added.clear();
     this.#started = false;
   }
 
@@ -110,21 +113,25 @@ export class TgtTransport implements Transport {
         `tgt cannot open ${device.path}: it wants an absolute path without commas and blanks`,
       );
     }
-    const number = await blockNodeNumber(device.path);
+    // Only what goes past the page cache is counted to tgtd's control group, and only block devices are limited.
+    const direct = (await blockNodeNumber(device.path)) !== null;
+    const unit: PublishedUnit = { path: device.path, blockSize: device.blockSize, direct, volumeId, readOnly };
+    const admitted = { ...request, initiator: bound };
     await this.#locks.run([accessId], async () => {
       signal.throwIfAborted();
-      const tid = await this.#claim(accessId, volumeId, readOnly, signal);
-      if (tid === null) return;
+      const tid = await this.#claim(admitted, unit, signal);
+      if (tid === null) return void this.#units.set(accessId, unit);
       try {
+        await this.#listen(signal);
         // What an earlier volume was held to on this device must not hold this one.
         await this.#limits?.set(volumeId, device, limits ?? null);
-        // Only what goes past the page cache is counted to tgtd's control group, and only block devices are limited.
-        await this.#targets.addUnit(tid, { ...device, volumeId, readOnly, direct: number !== null });
+        await this.#targets.addUnit(tid, unit);
         signal.throwIfAborted();
-        await this.#targets.admit(tid, { ...request, initiator: bound });
+        await this.#targets.admit(tid, admitted);
+        this.#units.set(accessId, unit);
       } catch (error) {
         const { signal: own } = new AbortController();
-        await this.#targets.end(accessId, own).catch((failure: unknown) => {
+        await this.#endInTurn(accessId, own).catch((failure: unknown) => {
           this.#log.warn({ err: failure, accessId }, 'an export that failed could not be removed');
         });
         throw error;
@@ -139,18 +146,9 @@ export class TgtTransport implements Transport {
 
   async list({ signal }: PluginCall): Promise<readonly ExportStatus[]> {
     signal.throwIfAborted();
-    return (await this.#targets.all(signal)).flatMap(({ accessId, unit, sessions }) =>
-      unit === null
-        ? []
-        : [
-            {
-              accessId,
-              volumeId: unit.volumeId,
-              readOnly: unit.readOnly,
-              sessions: sessions.map(({ initiator }) => initiator),
-            },
-          ],
-    );
+    return (await this.#published(signal)).map(({ accessId, unit: { volumeId, readOnly }, sessions }) => {
+      return { accessId, volumeId, readOnly, sessions };
+    });
   }
 
   /**
@@ -159,8 +157,12 @@ export class TgtTransport implements Transport {
    */
   async resize(volumeId: string, { signal }: PluginCall): Promise<void> {
     signal.throwIfAborted();
-    for (const { accessId } of await this.#accessesOf(volumeId, signal)) {
-      await this.#locks.run([accessId], () => this.#targets.openAgain(accessId, signal));
+    for (const [accessId, { volumeId: other }] of this.#units) {
+      if (other !== volumeId) continue;
+      await this.#locks.run([accessId], async () => {
+        const unit = this.#units.get(accessId);
+        if (unit !== undefined) await this.#targets.openAgain(accessId, unit, signal);
+      });
     }
   }
 
@@ -172,10 +174,10 @@ export class TgtTransport implements Transport {
   /** What the sessions did that are logged in: tgt forgets a session when it ends. */
   async stats({ signal }: PluginCall): Promise<readonly ExportStats[]> {
     signal.throwIfAborted();
-    const targets = await this.#targets.all(signal);
+    const targets = await this.#published(signal);
     const counters = (await this.#tgtadm.counters(signal)).filter(({ lun }) => lun === volumeLun);
-    const volumes = Map.groupBy(targets, ({ unit }) => unit?.volumeId);
-    return Array.from(volumes, ([volumeId = '', accesses]) => {
+    const volumes = Map.groupBy(targets, ({ unit }) => unit.volumeId);
+    return Array.from(volumes, ([volumeId, accesses]) => {
       const tids = new Set(accesses.map(({ tid }) => tid));
       const own = counters.filter(({ tid }) => tids.has(tid));
       const sum = (of: (counter: (typeof own)[number]) => number): number => own.reduce((total, next) => total + of(next), 0);
@@ -186,26 +188,50 @@ export class TgtTransport implements Transport {
         reads: sum(({ reads }) => reads),
         writes: sum(({ writes }) => writes),
       };
-    }).filter(({ volumeId }) => volumeId !== '');
+    });
   }
 
-  async #accessesOf(volumeId: string, signal: AbortSignal): Promise<readonly PublishedTarget[]> {
-    return (await this.#targets.all(signal)).filter(({ unit }) => unit?.volumeId === volumeId);
+  /** All accesses with a unit: as they were published by this object, or as tgtd tells of those that it adopted. */
+  async #published(signal: AbortSignal): Promise<readonly (PublishedTarget & { readonly unit: PublishedUnit })[]> {
+    const targets = new Map((await this.#targets.all(signal)).map((target) => [target.accessId, target]));
+    return [...targets.values()].flatMap((target) => {
+      const unit = target.state === 'ready' ? (this.#units.get(target.accessId) ?? target.unit) : target.unit;
+      return unit === null ? [] : [{ ...target, unit }];
+    });
   }
 
   /** A new target for the access; `null` when it is published as it should be. */
-  async #claim(accessId: string, volumeId: string, readOnly: boolean, signal: AbortSignal): Promise<number | null> {
-    const tid = await this.#targets.claim(accessId, signal);
-    if (tid !== null) return tid;
-    const found = await this.#targets.find(accessId, signal);
-    if (found?.isWhole && found.unit?.volumeId === volumeId && found.unit.readOnly === readOnly) return null;
-    await this.#targets.end(accessId, signal);
+  async #claim(request: ExportRequest, unit: PublishedUnit, signal: AbortSignal): Promise<number | null> {
+    const { accessId } = request;
+    const claimed = await this.#targets.claim(accessId, signal);
+    if (typeof claimed === 'number') return claimed;
+    if (claimed.every((found) => this.#targets.serves(found, unit, request))) return null;
+    await this.#endInTurn(accessId, signal);
     const again = await this.#targets.claim(accessId, signal);
-    if (again !== null) return again;
+    if (typeof again === 'number') return again;
     throw new ScoriaError('transport-failed', `Somebody else makes the target of access ${accessId} in tgtd`);
   }
 
+  /** Adds the portals that tgtd lacks. One that was started again has only those of its own. */
+  #listen(signal: AbortSignal): Promise<void> {
+    return this.#locks.run(['portals'], async () => {
+      const listening = await this.#tgtadm.portals(signal);
+      for (const address of listenAddresses(this.#config)) {
+        const portal = formatAddress(address);
+        const any = formatAddress({ ...address, host: address.host.includes(':') ? '::' : '0.0.0.0' });
+        if (listening.includes(portal) || listening.includes(any)) continue;
+        await this.#tgtadm.addPortal(portal);
+        this.#added.add(portal);
+      }
+    });
+  }
+
   #end(accessId: string, signal: AbortSignal): Promise<void> {
-    return this.#locks.run([accessId], () => this.#targets.end(accessId, signal));
+    return this.#locks.run([accessId], () => this.#endInTurn(accessId, signal));
+  }
+
+  async #endInTurn(accessId: string, signal: AbortSignal): Promise<void> {
+    await this.#targets.end(accessId, signal);
+    this.#units.delete(accessId);
   }
 }

@@ -1,5 +1,13 @@
-import { ScoriaError, type CommandResult, type Exec } from '@scoria/core';
-import { parseCounters, parsePortals, parseTargets, type TgtTarget, type UnitCounters } from './target-report.ts';
+import { ScoriaError, type Command, type CommandResult, type Exec } from '@scoria/core';
+import {
+  parseConnections,
+  parseCounters,
+  parsePortals,
+  parseTargets,
+  type TgtConnection,
+  type TgtTarget,
+  type UnitCounters,
+} from './target-report.ts';
 
 /** tgtadm's exit status for what tgtd refuses; why is in its words. */
 const refusal = 22;
@@ -13,6 +21,11 @@ const answers: readonly { readonly words: RegExp; readonly answer: Answer }[] = 
   { words: /can't find the (target|logical unit|session|connection|account)|does not exist/, answer: 'missing' },
   { words: /still active/, answer: 'active' },
 ];
+
+/** The rule that admits all initiators, as it is given and told. */
+export const everyAddress = 'ALL';
+
+type RunOptions = Pick<Command, 'signal' | 'secrets'>;
 
 /** A logical unit to make. */
 export interface NewUnit {
@@ -37,6 +50,12 @@ export class Tgtadm {
 
   async targets(signal: AbortSignal): Promise<readonly TgtTarget[]> {
     return parseTargets(await this.#show('target', 'show', signal));
+  }
+
+  /** Connections of a target; none when there is no such target. */
+  async connections(tid: number, signal: AbortSignal): Promise<readonly TgtConnection[]> {
+    const { answer, stdout } = await this.#request('conn', 'show', ['--tid', String(tid)], { signal });
+    return answer === 'done' ? parseConnections(stdout) : [];
   }
 
   async portals(signal: AbortSignal): Promise<readonly string[]> {
@@ -99,11 +118,8 @@ export class Tgtadm {
 
   /** @param initiator - an initiator's name; `null` admits whoever knows the secret. */
   admit(tid: number, initiator: string | null): Promise<Answer> {
-    return this.#change('target', 'bind', ['--tid', String(tid), ...rule(initiator)]);
-  }
-
-  refuse(tid: number, initiator: string | null): Promise<Answer> {
-    return this.#change('target', 'unbind', ['--tid', String(tid), ...rule(initiator)]);
+    const rule = initiator === null ? ['--initiator-address', everyAddress] : ['--initiator-name', initiator];
+    return this.#change('target', 'bind', ['--tid', String(tid), ...rule]);
   }
 
   closeConnection(tid: number, sid: number, cid: number): Promise<Answer> {
@@ -111,26 +127,31 @@ export class Tgtadm {
   }
 
   async #show(mode: string, op: string, signal: AbortSignal): Promise<string> {
-    const { exitCode, stdout, stderr } = await this.#run(mode, op, [], { signal });
-    if (exitCode === 0) return stdout;
-    throw new ScoriaError('transport-failed', `tgtd does not tell of its ${mode}s: ${stderr.trim()}`);
+    const { answer, stdout } = await this.#request(mode, op, [], { signal });
+    if (answer === 'done') return stdout;
+    throw new ScoriaError('transport-failed', `tgtd does not tell of its ${mode}s: ${answer}`);
   }
 
   /** A change is not aborted in the middle: nobody would know whether it was made. */
   async #change(mode: string, op: string, args: readonly string[], secrets: readonly string[] = []): Promise<Answer> {
-    const { exitCode, stderr } = await this.#run(mode, op, args, { secrets });
-    if (exitCode === 0) return 'done';
-    const known = answers.find(({ words }) => words.test(stderr));
-    if (known !== undefined) return known.answer;
-    throw new ScoriaError('transport-failed', `tgtd refuses --mode ${mode} --op ${op}: ${stderr.trim().slice(0, 500)}`);
+    return (await this.#request(mode, op, args, { secrets })).answer;
   }
 
-  async #run(
+  async #request(
     mode: string,
     op: string,
     args: readonly string[],
-    more: { readonly signal?: AbortSignal; readonly secrets?: readonly string[] },
-  ): Promise<CommandResult> {
+    more: RunOptions,
+  ): Promise<{ readonly answer: Answer; readonly stdout: string }> {
+    const { exitCode, stdout, stderr } = await this.#run(mode, op, args, more);
+    // tgtadm ends with 0, too, when tgtd dies before it has answered; then it says so.
+    if (exitCode === 0 && stderr === '') return { answer: 'done', stdout };
+    const known = answers.find(({ words }) => exitCode === refusal && words.test(stderr));
+    if (known !== undefined) return { answer: known.answer, stdout: '' };
+    throw new ScoriaError('transport-failed', `tgtd refuses --mode ${mode} --op ${op}: ${stderr.trim().slice(0, 500)}`);
+  }
+
+  async #run(mode: string, op: string, args: readonly string[], more: RunOptions): Promise<CommandResult> {
     const all = ['--lld', 'iscsi', '--mode', mode, '--op', op, ...args];
     const environment = this.#environment;
     try {
@@ -145,6 +166,3 @@ export class Tgtadm {
     }
   }
 }
-
-const rule = (initiator: string | null): readonly string[] =>
-  initiator === null ? ['--initiator-address', 'ALL'] : ['--initiator-name', initiator];
