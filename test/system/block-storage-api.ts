@@ -181,8 +181,10 @@ export class BlockStorageApi {
   }
 
   async volumeIsGone(id: string): Promise<void> {
-    await until(`the end of volume ${id}`, async () =>
-      (await this.send('GET', `/volumes/${id}`)).status === 404 ? true : undefined,
+    await until(
+      `the end of volume ${id}`,
+      async () => ((await this.send('GET', `/volumes/${id}`)).status === 404 ? true : undefined),
+      this.#patience,
     );
   }
 
