@@ -42,7 +42,14 @@ export async function erase(erasure: Erasure): Promise<void> {
   }
   const device = await openPathDevice({ kind: 'path', path, blockSize: 512 }, { readOnly: false, io: 'pool' });
   try {
-    await (how === 'zero' ? zero(erasure, device) : overwrite(erasure, device));
+    // What is kept as erased must not come back with a loss of power.
+    const { saved } = erasure;
+    const keep = async (done: number) => {
+      await device.flush();
+      await saved?.(done);
+    };
+    const durable: Erasure = saved ? { ...erasure, saved: keep } : erasure;
+    await (how === 'zero' ? zero(durable, device) : overwrite(durable, device));
     await device.flush();
   } finally {
     await device.close();
