@@ -5,22 +5,23 @@ import { plainCall, type TransportBench } from './transport-bench.ts';
 import type { TransportChecks } from './transport-check.ts';
 import type { Connection } from './transport-under-test.ts';
 
-// No check knows how fast a machine is. What is limited must take a time that no machine shortens; what is not must end
-// within one in which the limits would let pass a tenth of it.
+// No check knows how fast a machine is. What is limited must take half of the time that the limit makes of it, which no
+// machine shortens; what is not must end within one in which the limit would let pass a tenth of it.
 
-/** Bytes of an operation. */
+/** Bytes of an operation where operations are counted. */
 const block = 4096;
 const perSecond = 5;
-/** Operations that the limit of {@link perSecond} spreads over 800 ms. */
-const few = 5;
-/** Milliseconds that these take at least; the rest of the 800 is for those that count in slices of time. */
-const shortest = 600;
 const slow: IoLimits = { writeOperations: { perSecond, burst: 1 } };
-/** One write a second. */
-const slowest: IoLimits = { writeOperations: { perSecond: 1, burst: 1 } };
+/** Operations that a check waits for: {@link slow} spreads them over 800 ms. */
+const few = 5;
 
-/** Writes that take ten times what is soon where one may pass each second. */
-const many = (bench: TransportBench): number => Math.ceil(bench.soon / 100);
+/** Bytes of an operation where bytes are counted. */
+const piece = 131_072;
+const pieces = 8;
+/** Makes all pieces together take ten times what is soon. */
+const stalling = (bench: TransportBench): IoLimits => ({
+  writeBytes: { perSecond: (piece * pieces * 1000) / (10 * bench.soon), burst: block },
+});
 
 /** Capability `limit`: volumes that are held to a rate of I/O. */
 export const limitChecks: TransportChecks = {
@@ -30,7 +31,7 @@ export const limitChecks: TransportChecks = {
     demand: 'an export with limits holds the volume to them from the first command on',
     run: async (bench) => {
       const client = await bench.connect(await bench.export({ limits: slow }));
-      await assertHeld('writes', () => writes(client, few));
+      await assertHeld('writes', few, () => writes(client, few));
       await assertPattern(client, 1, 0, few * block, 'what was written');
     },
   },
@@ -40,11 +41,11 @@ export const limitChecks: TransportChecks = {
     contract: 'What the volume is held to from here on, all its accesses together; absent, it is not limited.',
     demand: 'another access without limits lifts those of the volume, and an export after the last access has ended has none',
     run: async (bench) => {
-      const first = await bench.export({ limits: slowest });
+      const first = await bench.export({ limits: stalling(bench) });
       const client = await bench.connect(first);
       const second = await bench.exportAgain(first);
       await assertFree(bench, 'writes after an export without limits', client);
-      const third = await bench.exportAgain(first, { limits: slowest });
+      const third = await bench.exportAgain(first, { limits: stalling(bench) });
       for (const { accessId } of [first, second, third]) await bench.transport.unexport(accessId, plainCall);
       const again = await bench.connect(await bench.exportAgain(first));
       await assertFree(bench, 'writes of an access made later', again);
@@ -56,13 +57,13 @@ export const limitChecks: TransportChecks = {
     contract: 'What the volume is held to from here on, all its accesses together; absent, it is not limited.',
     demand: 'an export asked for again with other limits changes them',
     run: async (bench) => {
-      const request = await bench.export({ limits: slowest });
+      const request = await bench.export({ limits: stalling(bench) });
       const client = await bench.connect(request);
-      const { written } = await queued(bench, client, many(bench));
+      const { written } = await queued(bench, client, pieces, piece);
       await bench.transport.export({ ...request, limits: undefined }, plainCall);
       await bench.settles('writes that waited for the limits', written);
       await bench.transport.export({ ...request, limits: slow }, plainCall);
-      await assertHeld('writes', () => writes(client, few));
+      await assertHeld('writes', few, () => writes(client, few));
     },
   },
 
@@ -75,7 +76,7 @@ export const limitChecks: TransportChecks = {
       const client = await bench.connect(request);
       await assertFree(bench, 'writes without limits', client);
       await limitOf(bench).limit(request.volumeId, slow, plainCall);
-      await assertHeld('writes', () => writes(client, few));
+      await assertHeld('writes', few, () => writes(client, few));
     },
   },
 
@@ -84,9 +85,9 @@ export const limitChecks: TransportChecks = {
     contract: '`null` lifts them.',
     demand: 'lifted limits hold nobody, and let go on what waited for them',
     run: async (bench) => {
-      const request = await bench.export({ limits: slowest });
+      const request = await bench.export({ limits: stalling(bench) });
       const client = await bench.connect(request);
-      const { written } = await queued(bench, client, many(bench));
+      const { written } = await queued(bench, client, pieces, piece);
       await limitOf(bench).limit(request.volumeId, null, plainCall);
       await bench.settles('writes that waited', written);
       await assertFree(bench, 'writes after the limits were lifted', client);
@@ -98,9 +99,9 @@ export const limitChecks: TransportChecks = {
     contract: 'commands that wait go on by the new limits.',
     demand: 'what waits for a low limit goes on as soon as there is a higher one',
     run: async (bench) => {
-      const request = await bench.export({ limits: slowest });
+      const request = await bench.export({ limits: stalling(bench) });
       const client = await bench.connect(request);
-      const { written } = await queued(bench, client, many(bench));
+      const { written } = await queued(bench, client, pieces, piece);
       const high: IoLimits = { writeOperations: { perSecond: 10_000, burst: 1_000 } };
       await limitOf(bench).limit(request.volumeId, high, plainCall);
       await bench.settles('writes that waited', written);
@@ -115,7 +116,7 @@ export const limitChecks: TransportChecks = {
       const first = await bench.export({ limits: slow });
       const clients = [await bench.connect(first)];
       while (clients.length < few) clients.push(await bench.connect(await bench.exportAgain(first, { limits: slow })));
-      await assertHeld('a write by each of several accesses', () => Promise.all(clients.map((client) => writes(client, 1))));
+      await assertHeld('a write by each of several accesses', few, () => Promise.all(clients.map((client) => writes(client, 1))));
     },
   },
 
@@ -124,11 +125,11 @@ export const limitChecks: TransportChecks = {
     contract: 'No volume waits for the limits of another.',
     demand: 'a volume goes on while another one waits for its limits',
     run: async (bench) => {
-      const limited = await bench.export({ limits: slowest });
+      const limited = await bench.export({ limits: stalling(bench) });
       const [slowed, free] = [await bench.connect(limited), await bench.connect(await bench.export())];
-      const { written } = await queued(bench, slowed, few);
+      const { written } = await queued(bench, slowed, pieces, piece);
       await assertFree(bench, 'writes to another volume', free);
-      await limitOf(bench).limit(limited.volumeId, slowest, plainCall);
+      await limitOf(bench).limit(limited.volumeId, stalling(bench), plainCall);
       await assertFree(bench, 'writes to another volume after a limit', free);
       await limitOf(bench).limit(limited.volumeId, null, plainCall);
       await bench.settles('writes that waited', written);
@@ -140,10 +141,10 @@ export const limitChecks: TransportChecks = {
     contract: 'What is absent is not limited.',
     demand: 'reads go on while writes wait for a limit of theirs',
     run: async (bench) => {
-      const request = await bench.export({ limits: slowest });
+      const request = await bench.export({ limits: stalling(bench) });
       const client = await bench.connect(request);
-      const { written } = await queued(bench, client, few);
-      await bench.settles('reads', reads(client, many(bench)));
+      const { written } = await queued(bench, client, pieces, piece);
+      await bench.settles('reads', reads(client, few));
       await limitOf(bench).limit(request.volumeId, null, plainCall);
       await bench.settles('writes that waited', written);
     },
@@ -160,7 +161,7 @@ export const limitChecks: TransportChecks = {
         () => bench.transport.export(request, plainCall),
         () => limitOf(bench).limit(request.volumeId, slow, plainCall),
       ]) {
-        await assertHeld('writes between repeats', async () => {
+        await assertHeld('writes between repeats', few, async () => {
           for (let count = 0; count < few; count++) {
             await repeat();
             await writes(client, 1);
@@ -185,7 +186,7 @@ export const limitChecks: TransportChecks = {
             throw error;
           }
           const client = await bench.connect(request);
-          await assertHeld(quantity, () => operations(client, quantity));
+          await assertHeld(quantity, ...operationsOf(client, quantity));
           return true;
         }),
       );
@@ -200,7 +201,7 @@ export const limitChecks: TransportChecks = {
     run: async (bench) => {
       const request = await bench.request();
       await limitOf(bench).limit(request.volumeId, null, plainCall);
-      await limitOf(bench).limit(request.volumeId, slowest, plainCall);
+      await limitOf(bench).limit(request.volumeId, stalling(bench), plainCall);
       await bench.transport.export(request, plainCall);
       await assertFree(bench, 'writes', await bench.connect(request));
     },
@@ -213,12 +214,12 @@ export const limitChecks: TransportChecks = {
     run: async (bench) => {
       const aborted = { ...plainCall, signal: AbortSignal.abort(new Error('aborted by the conformance suite')) };
       const free = await bench.export();
-      await assert.rejects(limitOf(bench).limit(free.volumeId, slowest, aborted));
+      await assert.rejects(limitOf(bench).limit(free.volumeId, stalling(bench), aborted));
       await assertFree(bench, 'writes', await bench.connect(free));
       const limited = await bench.export({ limits: slow });
       await assert.rejects(limitOf(bench).limit(limited.volumeId, null, aborted));
       const client = await bench.connect(limited);
-      await assertHeld('writes', () => writes(client, few));
+      await assertHeld('writes', few, () => writes(client, few));
     },
   },
 
@@ -230,7 +231,7 @@ export const limitChecks: TransportChecks = {
       const request = await bench.export({ limits: slow });
       const stays = await bench.connect(await bench.exportAgain(request, { limits: slow }));
       const client = await bench.connect(request);
-      const { written } = await queued(bench, client, few);
+      const { written } = await queued(bench, client, few, block);
       await bench.transport.unexport(request.accessId, plainCall);
       const device = await bench.open(request.device, true);
       const [after, later] = [Buffer.alloc(few * block), Buffer.alloc(few * block)];
@@ -252,14 +253,19 @@ function limitOf({ transport }: TransportBench): LimitSupport {
   return { limit: (volumeId, limits, call) => limit.call(transport, volumeId, limits, call) };
 }
 
-/** Writes blocks from the beginning of the volume on, one after the other. */
-async function writes(client: Connection, count: number): Promise<void> {
-  for (let index = 0; index < count; index++) await client.write(pattern(1, index * block, block), index * block);
+/** Writes from the beginning of the volume on, one operation after the other. */
+async function writes(client: Connection, count: number, size = block): Promise<void> {
+  for (let index = 0; index < count; index++) await client.write(pattern(1, index * size, size), index * size);
 }
 
-/** Writes the same blocks at the same time. Settles when the target has the commands; those that limits hold back wait there. */
-async function queued(bench: TransportBench, client: Connection, count: number): Promise<{ readonly written: Promise<unknown> }> {
-  const all = Array.from({ length: count }, (_, index) => client.write(pattern(1, index * block, block), index * block));
+/** Writes the same at the same time. Settles when the target has the commands; those that limits hold back wait there. */
+async function queued(
+  bench: TransportBench,
+  client: Connection,
+  count: number,
+  size: number,
+): Promise<{ readonly written: Promise<unknown> }> {
+  const all = Array.from({ length: count }, (_, index) => client.write(pattern(1, index * size, size), index * size));
   const written = Promise.all(all);
   // Who waits for it is told; until then a failure of the check is what counts.
   written.catch(() => {});
@@ -280,27 +286,26 @@ function limitsOf(quantity: Measured): IoLimits {
   return { [quantity]: { perSecond: perSecond * unit, burst: unit } };
 }
 
-/** Operations that {@link limitsOf} spreads over 800 ms. */
-async function operations(client: Connection, quantity: Measured): Promise<void> {
-  if (quantity === 'operationSize') {
-    // The first takes what is there and leaves a debt of all blocks but one.
-    await client.write(pattern(1, 0, few * block), 0);
-    return writes(client, 1);
-  }
-  if (quantity.startsWith('read')) return reads(client, few);
-  if (quantity.startsWith('write')) return writes(client, few);
-  for (let index = 0; index < few; index++) await (index % 2 === 0 ? writes(client, 1) : reads(client, 1));
+/** How many operations of a block, and what does them; for a total, as many again of the other direction. */
+function operationsOf(client: Connection, quantity: Measured): [number, () => Promise<void>] {
+  if (quantity.startsWith('read')) return [few, () => reads(client, few)];
+  if (quantity.startsWith('write')) return [few, () => writes(client, few)];
+  // The first write takes what is there, and leaves a debt of all its blocks but one.
+  if (quantity === 'operationSize')
+    return [few + 1, () => client.write(pattern(1, 0, few * block), 0).then(() => writes(client, 1))];
+  return [2 * few, () => Promise.all([reads(client, few), writes(client, few)]).then(() => {})];
 }
 
-/** Fails when {@link few} operations that share a limit of {@link perSecond} took less time than it makes them take. */
-async function assertHeld(what: string, work: () => Promise<unknown>): Promise<void> {
+/** Fails when operations of a block that share a limit of {@link perSecond} took less than half of the time that it makes of them. */
+async function assertHeld(what: string, count: number, work: () => Promise<unknown>): Promise<void> {
   const begin = systemClock.monotonic();
   await work();
   const took = Math.round(systemClock.monotonic() - begin);
-  assert(took >= shortest, `${what}: ${few} of them took ${took} ms, and the limit is ${perSecond} a second`);
+  const shortest = (500 * (count - 1)) / perSecond;
+  assert(took >= shortest, `${what}: ${count} of them took ${took} ms, and the limit is ${perSecond} a second`);
 }
 
-/** Fails when writes end as late as limits would make them. */
+/** Fails when writes take as long as limits would make them. */
 async function assertFree(bench: TransportBench, what: string, client: Connection): Promise<void> {
-  await bench.settles(what, writes(client, many(bench)));
+  await bench.settles(what, writes(client, pieces, piece));
 }
