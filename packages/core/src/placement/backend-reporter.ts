@@ -55,6 +55,7 @@ export class BackendReporter {
     const { code, message, remedy } = new ScoriaError(
       'backend-unavailable',
       `Backend ${backend.name} has not answered since the service started.`,
+      { remedy: 'Find out what holds its storage up; it comes into service by itself.' },
     );
     this.#fault = { code, message, remedy, since: this.#since };
   }
