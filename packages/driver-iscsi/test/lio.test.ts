@@ -227,6 +227,16 @@ test("what is not this transport's stays as it is", async () => {
   expect(tree.shape).toEqual(before);
 });
 
+test('a target that cannot be removed does not keep the transport from starting', async () => {
+  const tree = new FakeLio();
+  const target = `iscsi/iqn.2026-11.org.scoria:${systemRandom.uuid()}`;
+  for (const path of ['iscsi', target, `${target}/tpgt_2`]) await tree.make(path);
+  const transport = transportOn(tree);
+  await transport.start(call);
+  await transport.export(await requestOf(), call);
+  expect(await transport.list(call)).toHaveLength(1);
+});
+
 test('exports survive the process and are found by the next', async () => {
   const { tree, transport } = await started();
   const request = await requestOf();

@@ -72,7 +72,10 @@ export class LioTransport implements Transport {
     await this.#tree.make('iscsi');
     // What tells no volume is not listed, so nobody would end it. It never had a session that could hold this up.
     await this.#forEachTarget(async (accessId) => {
-      if ((await this.#targets.volumeOf(accessId)) === null) await this.#end(accessId);
+      if ((await this.#targets.volumeOf(accessId)) !== null) return;
+      await this.#end(accessId).catch((failure: unknown) => {
+        this.#options.log.warn({ err: failure, accessId }, 'a target that was left half-made could not be removed');
+      });
     });
     this.#started = true;
   }
