@@ -311,11 +311,14 @@ describe('thin', () => {
   test('a command that hangs is ended by its deadline, and the next one goes on', async () => {
     let hang = false;
     const through: Exec = {
-      run: (command) =>
-        exec.run(hang && command.args[0] === 'lvcreate' ? { ...command, program: 'sleep', args: ['1000'] } : command),
+      run: (command) => {
+        if (!hang || command.args[0] !== 'lvcreate') return exec.run(command);
+        // A guest that is busy takes seconds for what does not hang.
+        return exec.run({ ...command, program: 'sleep', args: ['1000'], deadline: command.deadline / 100 });
+      },
       lines: (command) => exec.lines(command),
     };
-    const driver = await start(group.name, { ...thin, deadlines: { change: 2_000 } }, through);
+    const driver = await start(group.name, { ...thin, deadlines: { change: 100_000 } }, through);
     const wanted = request(group.name, 4 * MiB);
     hang = true;
     await expect(driver.create(wanted, call)).rejects.toMatchObject({ code: 'deadline-exceeded' });
