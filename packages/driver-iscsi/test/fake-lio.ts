@@ -54,6 +54,8 @@ export class FakeLio implements ConfigTree {
   readonly taken = new Set<string>();
   /** Attributes that the kernel refuses to set, and why. */
   readonly refuses = new Map<RegExp, string>();
+  /** Attributes whose change waits, and for what. */
+  readonly holds = new Map<RegExp, Promise<void>>();
   /** Changes so far. */
   changes = 0;
   /** The process that uses the tree is killed before this change. */
@@ -104,6 +106,7 @@ export class FakeLio implements ConfigTree {
 
   async write(path: string, value: string): Promise<void> {
     this.#change();
+    for (const [form, end] of this.holds) if (form.test(path)) await end;
     if (!this.attributes.has(path)) throw refused('ENOENT', `write ${path}`);
     for (const [form, errno] of this.refuses) if (form.test(path)) throw refused(errno, `write ${path}`);
     const backstore = /^(core\/[^/]+\/[^/]+)\/wwn\//.exec(path)?.[1];

@@ -153,6 +153,37 @@ test('an access has ended when the kernel tells no session of it any more', asyn
   expect(await transport.list(call)).toEqual([]);
 });
 
+test('one device that hangs holds up the end of its own access only', async () => {
+  const { tree, transport } = await started();
+  const requests = await Promise.all(Array.from({ length: 6 }, () => requestOf()));
+  for (const request of requests) await transport.export(request, call);
+  const [stuck, ...others] = requests;
+  const { promise, resolve } = Promise.withResolvers<void>();
+  tree.holds.set(new RegExp(`${stuck?.accessId}/tpgt_1/enable$`), promise);
+  const ending = transport.unexport(stuck?.accessId ?? '', call);
+  for (const { accessId } of others) await transport.unexport(accessId, call);
+  expect((await transport.list(call)).map(({ accessId }) => accessId)).toEqual([stuck?.accessId]);
+  resolve();
+  await ending;
+  expect(await transport.list(call)).toEqual([]);
+});
+
+test('the end of an access that was given up while it waited does not come later', async () => {
+  const { tree, transport } = await started();
+  const requests = await Promise.all(Array.from({ length: 3 }, () => requestOf()));
+  for (const request of requests) await transport.export(request, call);
+  const { promise, resolve } = Promise.withResolvers<void>();
+  const last = requests.at(-1)?.accessId ?? '';
+  for (const { accessId } of requests.slice(0, -1)) tree.holds.set(new RegExp(`${accessId}/tpgt_1/enable$`), promise);
+  const stuck = requests.slice(0, -1).map(({ accessId }) => transport.unexport(accessId, call));
+  const controller = new AbortController();
+  const waiting = expect(transport.unexport(last, { ...call, signal: controller.signal })).rejects.toThrow('given up');
+  controller.abort(new Error('given up'));
+  resolve();
+  await Promise.all([...stuck, waiting]);
+  expect((await transport.list(call)).map(({ accessId }) => accessId)).toEqual([last]);
+});
+
 test('all portals are listened on', async () => {
   const listen = ['192.0.2.1:3260', '[2001:db8::1]:3260'];
   const { tree, transport } = await started({ listen });

@@ -16,6 +16,7 @@ import { advertisedPortals, listenAddresses } from '../portal-configuration.ts';
 import { Backstores } from './backstore.ts';
 import type { ConfigTree } from './configfs.ts';
 import type { LioConfiguration } from './configuration.ts';
+import { Permits } from './permits.ts';
 import { Targets, userOf } from './targets.ts';
 
 /** What a {@link LioTransport} needs. */
@@ -51,9 +52,9 @@ export class LioTransport implements Transport {
   readonly #tree: ConfigTree;
   readonly #targets: Targets;
   readonly #backstores: Backstores;
-  /** One caller at a time per access, and inside of that per volume, and inside of that per lane of fences. */
+  /** One caller at a time per access, and inside of that per volume. */
   readonly #locks = new ObjectLocks();
-  #fences = 0;
+  readonly #fences = new Permits(fences);
   #started = false;
 
   constructor(options: LioTransportOptions) {
@@ -112,7 +113,7 @@ export class LioTransport implements Transport {
 
   async unexport(accessId: string, { signal }: PluginCall): Promise<void> {
     signal.throwIfAborted();
-    await this.#end(accessId);
+    await this.#end(accessId, signal);
   }
 
   async list({ signal }: PluginCall): Promise<readonly ExportStatus[]> {
@@ -147,14 +148,14 @@ export class LioTransport implements Transport {
     });
   }
 
-  async #end(accessId: string): Promise<void> {
-    await this.#locks.run([accessId], () => this.#endInTurn(accessId));
+  async #end(accessId: string, signal?: AbortSignal): Promise<void> {
+    await this.#locks.run([accessId], () => this.#endInTurn(accessId, signal));
   }
 
-  async #endInTurn(accessId: string): Promise<void> {
+  /** @param signal - heeded until the fence begins: one that its caller has given up must not fall later. */
+  async #endInTurn(accessId: string, signal?: AbortSignal): Promise<void> {
     const volumeId = await this.#targets.volumeOf(accessId);
-    const lane = `fence ${this.#fences++ % fences}`;
-    await this.#locks.run([lane], () => this.#targets.fence(accessId));
+    await this.#fences.run(() => this.#targets.fence(accessId), signal);
     if (volumeId !== null) await this.#locks.run([volumeId], () => this.#backstores.release(volumeId));
     await this.#targets.remove(accessId);
   }
