@@ -60,7 +60,7 @@ export class LvmError extends ScoriaError {
   constructor(what: string, result: CommandResult) {
     const { errors, warnings } = said(result);
     const failure = failureOf(errors, warnings);
-    const remedy = /Manual repair required/i.test(errors) ? poolRepair : remedies[failure];
+    const remedy = /Manual repair required|read-only metadata/i.test(`${errors} ${warnings}`) ? poolRepair : remedies[failure];
     const told = [errors || 'it said nothing', ...(warnings === '' ? [] : [warnings])].join(' ');
     super(codes[failure], `LVM could not ${what} (exit status ${result.exitCode}): ${told}`, {
       details: { exitCode: result.exitCode },
@@ -71,8 +71,8 @@ export class LvmError extends ScoriaError {
 }
 
 function failureOf(errors: string, warnings: string): LvmFailure {
-  // LVM calls a pool full that is not the one that its metadata tell of.
-  if (/unexpected transaction id/i.test(warnings)) return 'other';
+  // LVM calls a pool full that is faulty, or not the one that its metadata tell of.
+  if (/unexpected transaction id|read-only metadata/i.test(warnings)) return 'other';
   return words.find(([, pattern]) => pattern.test(errors))?.[0] ?? 'other';
 }
 

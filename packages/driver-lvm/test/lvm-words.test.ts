@@ -93,6 +93,10 @@ test.each([
     'WARNING: Thin pool vg/pool has unexpected transaction id 4, expecting 3.\n  Cannot create new thin volume, free space in thin pool vg/pool reached threshold.',
     'backend-failed',
   ],
+  [
+    'WARNING: Thin pool vg/pool needs check has read-only metadata.\n  Cannot create new thin volume, free space in thin pool vg/pool reached threshold.',
+    'backend-failed',
+  ],
   ['', 'backend-failed'],
 ])('%j is %s', (stderr, code) => {
   const error = new LvmError('do something', { exitCode: 5, stdout: '', stderr });
@@ -110,6 +114,11 @@ test.each([
     'WARNING: bad metadata text on /dev/sda in mda1\n  WARNING: bad metadata text on /dev/sda in mda1\n  Volume group "vg" not found\n  Cannot process volume group vg',
     /Cannot process volume group vg WARNING: bad metadata text on \/dev\/sda in mda1$/,
     /"pvs"/,
+  ],
+  [
+    'WARNING: Thin pool vg/pool has read-only metadata.\n  Cannot create new thin volume, free space in thin pool vg/pool reached threshold.',
+    /has read-only metadata/,
+    /lvconvert --repair/,
   ],
   ['Check of pool vg/pool failed (status:1). Manual repair required!', /Manual repair/, /lvconvert --repair/],
 ])('%j is told with its cause, and with what to do', (stderr, message, remedy) => {
