@@ -1,3 +1,4 @@
+import { setImmediate } from 'node:timers/promises';
 import type { Command, CommandResult, Exec } from '@scoria/core';
 
 interface Unit {
@@ -41,6 +42,7 @@ export class FakeTgtd implements Exec {
   async run(command: Command): Promise<CommandResult> {
     this.commands.push(command);
     if (this.commands.length >= this.dieAt) throw new Error('the process was killed');
+    await setImmediate();
     const options = new Map<string, string>();
     for (let at = 0; at < command.args.length; at += 2) {
       const name = command.args[at] ?? '';

@@ -366,6 +366,19 @@ test.each([
   ]);
 });
 
+test('accesses that are found at a start do not each want a report of all', async () => {
+  const { tgtd, transport } = await started();
+  const first = await requestOf();
+  const requests = Array.from({ length: 50 }, () => ({ ...first, accessId: systemRandom.uuid() }));
+  for (const request of requests) await transport.export(request, call);
+  const next = transportOn(tgtd);
+  await next.start(call);
+  tgtd.commands.length = 0;
+  await Promise.all(requests.map((request) => next.export(request, call)));
+  expect(tgtd.commands.filter(({ args }) => args[3] === 'target' && args[5] === 'show').length).toBeLessThan(5);
+  expect(tgtd.targets.size).toBe(50);
+});
+
 test('a tgtd that was started again gets its portals back with the next export', async () => {
   const { tgtd, transport } = await started({ listen: ['127.0.0.1:3260', '127.0.0.1:3261'] });
   tgtd.targets.clear();

@@ -1,5 +1,5 @@
 import { createHash } from 'node:crypto';
-import { ScoriaError, type Clock, type ExportRequest } from '@scoria/core';
+import { ScoriaError, withDeadline, type Clock, type ExportRequest } from '@scoria/core';
 import { accessIdOf, uuidOf } from '../access-id.ts';
 import { targetName } from '../target/target-name.ts';
 import type { TgtTarget } from './target-report.ts';
@@ -34,6 +34,9 @@ export class TgtTargets {
   readonly #tgtadm: Tgtadm;
   readonly #clock: Clock;
   readonly #iqnPrefix: string;
+  /** Ends with the report that is being made. */
+  #reporting: Promise<unknown> = Promise.resolve();
+  #nextReport: Promise<readonly TgtTarget[]> | null = null;
 
   constructor(tgtadm: Tgtadm, clock: Clock, iqnPrefix: string) {
     this.#tgtadm = tgtadm;
@@ -43,7 +46,7 @@ export class TgtTargets {
 
   /** All targets of ours, whole or not. What they tell can be feigned, see {@link parseTargets}. */
   async all(signal: AbortSignal): Promise<readonly PublishedTarget[]> {
-    const targets = await this.#tgtadm.targets(signal);
+    const targets = await withDeadline(this.#clock, patience, 'The report of tgtd', () => this.#report(), signal);
     return targets.flatMap((target) => {
       const accessId = accessIdOf(this.#iqnPrefix, target.name);
       // An id that the access cannot have would lead to a target of somebody else.
@@ -128,6 +131,17 @@ export class TgtTargets {
       await this.addUnit(tid, unit);
       requireDone(await this.#tgtadm.setState(tid, 'ready'), `let initiators come back for access ${accessId}`);
     }
+  }
+
+  /** A report that begins from here on. Its length is that of all targets, so those who ask while one is made share the next. */
+  #report(): Promise<readonly TgtTarget[]> {
+    this.#nextReport ??= this.#reporting.then(() => {
+      const report = this.#tgtadm.targets();
+      this.#nextReport = null;
+      this.#reporting = report.catch(() => {});
+      return report;
+    });
+    return this.#nextReport;
   }
 
   /** The target of an access; several when others are feigned. */

@@ -48,8 +48,8 @@ export class Tgtadm {
     this.#environment = controlSocket === undefined ? {} : { TGT_IPC_SOCKET: controlSocket };
   }
 
-  async targets(signal: AbortSignal): Promise<readonly TgtTarget[]> {
-    return parseTargets(await this.#show('target', 'show', signal));
+  async targets(): Promise<readonly TgtTarget[]> {
+    return parseTargets(await this.#show('target', 'show'));
   }
 
   /** Connections of a target; none when there is no such target. */
@@ -126,7 +126,7 @@ export class Tgtadm {
     return this.#change('conn', 'delete', ['--tid', String(tid), '--sid', String(sid), '--cid', String(cid)]);
   }
 
-  async #show(mode: string, op: string, signal: AbortSignal): Promise<string> {
+  async #show(mode: string, op: string, signal?: AbortSignal): Promise<string> {
     const { answer, stdout } = await this.#request(mode, op, [], { signal });
     if (answer === 'done') return stdout;
     throw new ScoriaError('transport-failed', `tgtd does not tell of its ${mode}s: ${answer}`);
