@@ -134,6 +134,58 @@ test('another volume under the target is not handed out', async () => {
   expect(failed?.code).toBe('device-gone');
 });
 
+test('a session that was there is asked again which volume it has', async () => {
+  const { info, request } = await publish();
+  const device = await initiator().connect(info, { readOnly: true }, call);
+  await device.close();
+  const { request: other } = await publish();
+  await transport.unexport(request.accessId, call);
+  // As somebody else would who gives a name to another volume; the session comes back by itself.
+  await transport.export({ ...request, volumeId: other.volumeId, device: other.device }, call);
+  const [session = ''] = await sessions();
+  await until('the session to come back', async () =>
+    (await readFile(`/sys/class/iscsi_session/${session}/state`, 'utf8')).trim() === 'LOGGED_IN' &&
+    (await transport.list(call)).some(({ sessions: those }) => those.length > 0)
+      ? true
+      : undefined,
+  );
+  expect((await failure(initiator().connect(info, { readOnly: true }, call)))?.code).toBe('device-gone');
+  await initiator().disconnect(info, call);
+});
+
+test('a disk that something else of this host uses is not taken away', async () => {
+  const { info } = await publish();
+  const host = initiator();
+  const device = await host.connect(info, { readOnly: false }, call);
+  const table = `0 ${(64 * MiB) / 512} linear ${device.path} 0`;
+  await run('dmsetup', ['create', 'user', '--table', table], { must: true });
+  const refused = await failure(host.disconnect(info, call));
+  expect(refused).toMatchObject({ code: 'backend-busy', message: expect.stringContaining(device.path ?? '') });
+  expect(await disks()).toHaveLength(1);
+  await run('dmsetup', ['remove', '--retry', 'user'], { must: true });
+  await host.disconnect(info, call);
+});
+
+test('a volume for reading only can be reached by several portals', async () => {
+  const { info } = await publish({ readOnly: true });
+  const host = initiator(true);
+  const device = await host.connect(info, { readOnly: true }, call);
+  expect(device.readOnly).toBe(true);
+  await device.read(Buffer.alloc(4096), 0);
+  await device.close();
+  await host.disconnect(info, call);
+});
+
+test.each([
+  ['a target that is a path', { target_iqn: '../../../tmp/x', target_iqns: undefined }],
+  ['a secret of several lines', { auth_password: 'secret\nnode.startup = automatic' }],
+])('%s is refused before open-iscsi hears of it', async (_, data) => {
+  const { info } = await publish();
+  commands.length = 0;
+  expect((await failure(initiator().connect(changed(info, data), { readOnly: true }, call)))?.code).toBe('invalid-input');
+  expect(commands).toEqual([]);
+});
+
 test('a wrong secret is not permitted, and a target that is not there cannot be reached', async () => {
   const { info } = await publish();
   const wrong = await failure(

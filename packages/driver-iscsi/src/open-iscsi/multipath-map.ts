@@ -20,12 +20,14 @@ export class MultipathMaps {
   async set(name: string, disks: readonly ScsiDisk[], call: PluginCall): Promise<string> {
     const sectors = Math.min(...(await Promise.all(disks.map((disk) => sectorsOf(disk)))));
     const paths = disks.map(({ number }) => `${number} 1`).join(' ');
+    // The kernel opens no disk for writing that its target protects.
+    const mode = (await Promise.all(disks.map(isReadOnly))).includes(true) ? ['--readonly'] : [];
     const table = `0 ${sectors} multipath 0 0 1 1 round-robin 0 ${disks.length} 1 ${paths}`;
     if (await this.#exists(name)) {
-      await this.#dmsetup(['reload', name, '--table', table], call);
+      await this.#dmsetup(['reload', name, ...mode, '--table', table], call);
       await this.#dmsetup(['resume', name], call);
     } else {
-      await this.#dmsetup(['create', name, '--table', table], call);
+      await this.#dmsetup(['create', name, ...mode, '--table', table], call);
     }
     return join('/dev/mapper', name);
   }
@@ -76,4 +78,8 @@ export class MultipathMaps {
 
 async function sectorsOf({ directory }: ScsiDisk): Promise<number> {
   return Number(await readFile(join(directory, 'size'), 'utf8'));
+}
+
+async function isReadOnly({ directory }: ScsiDisk): Promise<boolean> {
+  return (await readFile(join(directory, 'ro'), 'utf8')).trim() === '1';
 }

@@ -52,7 +52,14 @@ export class NodeRecords {
             ['node.session.auth.password', credentials.secret],
           ] as const)),
     ]);
-    for (const path of await this.#recordsOf(node)) {
+    const paths = await this.#recordsOf(node);
+    if (paths.length === 0) {
+      throw new ScoriaError(
+        'transport-failed',
+        `open-iscsi has no record of ${node.target} at ${node.portal} where it should be`,
+      );
+    }
+    for (const path of paths) {
       const lines = (await readFile(path, 'utf8')).split('\n').filter((line) => !settings.has(line.split(' = ')[0] ?? ''));
       // Settings stand between a first and a last comment.
       lines.splice(1, 0, ...Array.from(settings, ([name, value]) => `${name} = ${value}`));

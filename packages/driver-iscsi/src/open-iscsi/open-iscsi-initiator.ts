@@ -15,6 +15,7 @@ import {
   type OpenOptions,
   type PluginCall,
 } from '@scoria/core';
+import { isIscsiName } from '../initiator-name.ts';
 import { parseConnectionInfo, type IscsiConnectionInfo } from '../initiator/connection-info.ts';
 import type { UnitPath } from '../initiator/recovering-session.ts';
 import { formatAddress } from '../protocol/listen-address.ts';
@@ -78,9 +79,9 @@ export class OpenIscsiInitiator implements Initiator {
     return { initiator, host: hostname(), multipath: this.#options.multipath ?? false };
   }
 
-  connect(info: ConnectionInfo, options: OpenOptions, call: PluginCall): Promise<ConnectedDevice> {
+  async connect(info: ConnectionInfo, options: OpenOptions, call: PluginCall): Promise<ConnectedDevice> {
     call.signal.throwIfAborted();
-    const parsed = parseConnectionInfo(info);
+    const parsed = checkedInfo(info);
     return this.#locks.run(targetsOf(parsed), async () => {
       const before = await this.#sessionsOf(parsed);
       try {
@@ -93,9 +94,9 @@ export class OpenIscsiInitiator implements Initiator {
     });
   }
 
-  disconnect(info: ConnectionInfo, call: PluginCall): Promise<void> {
+  async disconnect(info: ConnectionInfo, call: PluginCall): Promise<void> {
     call.signal.throwIfAborted();
-    const parsed = parseConnectionInfo(info);
+    const parsed = checkedInfo(info);
     return this.#locks.run(targetsOf(parsed), () => this.#end(parsed, call));
   }
 
@@ -108,6 +109,8 @@ export class OpenIscsiInitiator implements Initiator {
 
   async #connect(info: IscsiConnectionInfo, options: OpenOptions, call: PluginCall): Promise<ConnectedDevice> {
     const disks = await this.#logIn(info, call);
+    // The kernel has told what it knew when it found them, which may have been long ago.
+    for (const disk of disks) await this.#disks.rescan(disk);
     const [first] = disks;
     if (first === undefined) throw new ScoriaError('internal', `Nothing of ${nameOf(info)} was connected`);
     const serial = await this.#disks.serial(first);
@@ -234,6 +237,17 @@ export class OpenIscsiInitiator implements Initiator {
       await clock.sleep(pollInterval, signal);
     }
   }
+}
+
+/** What goes into names of files and lines of records has their form. */
+function checkedInfo(info: ConnectionInfo): IscsiConnectionInfo {
+  const parsed = parseConnectionInfo(info);
+  const { name = '', secret = '' } = parsed.chap ?? {};
+  if (!targetsOf(parsed).every(isIscsiName)) throw new ScoriaError('invalid-input', 'The connection info names no iSCSI target');
+  // oxlint-disable-next-line no-control-regex
+  if (/[\x00-\x1f]/.test(name + secret))
+    throw new ScoriaError('invalid-input', 'open-iscsi takes names and secrets of one line only');
+  return parsed;
 }
 
 const targetsOf = ({ paths }: IscsiConnectionInfo): readonly string[] => [...new Set(paths.map(({ targetName }) => targetName))];

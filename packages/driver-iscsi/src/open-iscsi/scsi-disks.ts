@@ -1,5 +1,6 @@
-import { open, readdir, readFile, realpath, writeFile } from 'node:fs/promises';
+import { constants, open, readdir, readFile, realpath, writeFile, type FileHandle } from 'node:fs/promises';
 import { basename, join } from 'node:path';
+import { ScoriaError } from '@scoria/core';
 
 /** A session of the kernel's initiator. */
 export interface KernelSession {
@@ -44,7 +45,9 @@ export class ScsiDisks {
       const connection = join(classes, 'iscsi_connection', `connection${id}:0`);
       const host = (await read(join(connection, 'persistent_address'))) ?? '';
       const port = (await read(join(connection, 'persistent_port'))) ?? '';
-      const directory = await realpath(join(classes, 'iscsi_session', name, 'device'));
+      const directory = await realpath(join(classes, 'iscsi_session', name, 'device')).catch(() => null);
+      // It has ended meanwhile.
+      if (directory === null) continue;
       found.push({ id, target, portal: `${host.includes(':') ? `[${host}]` : host}:${port}`, directory });
     }
     return found;
@@ -79,18 +82,19 @@ export class ScsiDisks {
     return text.replaceAll('\0', ' ').trim();
   }
 
-  /** Has the kernel ask for the size again. */
+  /** Has the kernel ask for size and serial number again; it keeps both. */
   async rescan(disk: ScsiDisk): Promise<void> {
     await writeFile(join(disk.directory, 'device/rescan'), '1');
   }
 
-  /** Writes out what is cached of all disks of a session, then removes them. */
+  /** Writes out what is cached of all disks of a session, then removes them. `backend-busy` when something uses one. */
   async removeAll(session: KernelSession): Promise<void> {
-    for (const directory of await this.#units(session)) {
+    const units = await this.#units(session);
+    for (const directory of units) {
       const [name] = await readdir(join(directory, 'block')).catch(() => []);
       if (name !== undefined) await flush(join('/dev', name));
-      await writeFile(join(directory, 'delete'), '1').catch(() => {});
     }
+    for (const directory of units) await writeFile(join(directory, 'delete'), '1').catch(() => {});
   }
 
   async #units({ directory }: KernelSession): Promise<readonly string[]> {
@@ -104,11 +108,23 @@ export class ScsiDisks {
   }
 }
 
-/** A disk whose target is gone cannot be written to; that is told to whoever wrote. */
+/**
+ * Writes out what is cached of a disk that nothing on this host has for itself: no file system, no map, no other who opened
+ * it exclusively. One whose target is gone cannot be written to; that is told to whoever wrote.
+ */
 async function flush(path: string): Promise<void> {
-  const file = await open(path, 'r+').catch(() => undefined);
-  await file?.datasync().catch(() => {});
-  await file?.close();
+  let file: FileHandle;
+  try {
+    file = await open(path, constants.O_RDONLY | constants.O_EXCL);
+  } catch (error) {
+    if (!(error instanceof Error && 'code' in error && error.code === 'EBUSY')) return;
+    throw new ScoriaError('backend-busy', `Disk ${path} is in use on this host, so its volume cannot be disconnected`, {
+      cause: error,
+      remedy: 'Unmount it, or remove what lies on it, then disconnect again.',
+    });
+  }
+  await file.datasync().catch(() => {});
+  await file.close();
 }
 
 async function read(path: string): Promise<string | undefined> {
