@@ -54,6 +54,8 @@ export class FakeLio implements ConfigTree {
   readonly taken = new Set<string>();
   /** Attributes that the kernel refuses to set, and why. */
   readonly refuses = new Map<RegExp, string>();
+  /** Initiators whose logins become sessions right after the next time that a target is disabled. */
+  late: readonly string[] = [];
   /** Attributes whose change waits, and for what. */
   readonly holds = new Map<RegExp, Promise<void>>();
   /** Changes so far. */
@@ -116,7 +118,8 @@ export class FakeLio implements ConfigTree {
     this.attributes.set(path, value);
     // Sessions end with their portal group.
     if (isGroup && value === '0') {
-      this.attributes.set(join(path, '../dynamic_sessions'), '');
+      this.attributes.set(join(path, '../dynamic_sessions'), this.late.map((name) => `${name}\n`).join(''));
+      this.late = [];
       for (const name of this.attributes.keys()) {
         if (name.startsWith(join(path, '../acls/')) && name.endsWith('/info')) this.attributes.set(name, '');
       }

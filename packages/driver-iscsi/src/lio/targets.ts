@@ -119,12 +119,7 @@ export class Targets {
    */
   async fence(accessId: string): Promise<void> {
     const group = this.#group(accessId);
-    try {
-      await this.#tree.write(join(group, 'enable'), '0');
-    } catch (error) {
-      // It is not enabled, or there is nothing of it.
-      if (!refusedWith(error, 'EINVAL', 'ENOENT')) throw error;
-    }
+    await this.#disable(group);
     for (const portal of await this.#tree.list(join(group, 'np'))) await this.#tree.remove(join(group, 'np', portal));
     for (const name of await this.#tree.list(join(group, 'acls'))) {
       const admitted = join(group, 'acls', name);
@@ -134,21 +129,38 @@ export class Targets {
     }
     for (const link of Object.values(backstoreLinks)) if (await this.#tree.unlink(join(group, unit, link))) break;
     await this.#tree.remove(join(group, unit));
-    await this.#untilNoSession(accessId);
+    await this.#endLateSessions(accessId);
   }
 
-  /** A login that was under way is a session for a moment after the target was disabled. */
-  async #untilNoSession(accessId: string): Promise<void> {
+  /** Lets nobody in, and ends the sessions that there are. */
+  async #disable(group: string): Promise<void> {
+    try {
+      await this.#tree.write(join(group, 'enable'), '0');
+    } catch (error) {
+      // It is not enabled, or there is nothing of it.
+      if (!refusedWith(error, 'EINVAL', 'ENOENT')) throw error;
+    }
+  }
+
+  /**
+   * A login that the kernel was about to finish when the target was disabled is a session afterwards, and stays one. Its
+   * unit is gone, but while it is there the kernel would not be done with the target. Only disabling ends it, which an
+   * enabled target alone can be; with its portals gone nobody gets in meanwhile.
+   */
+  async #endLateSessions(accessId: string): Promise<void> {
     const { clock } = this.#options;
+    const group = this.#group(accessId);
     const end = clock.monotonic() + sessionDeadline;
     for (;;) {
-      const sessions = await this.#tree.read(join(this.#group(accessId), 'dynamic_sessions'));
+      const sessions = await this.#tree.read(join(group, 'dynamic_sessions'));
       if (!sessions) return;
       if (clock.monotonic() >= end) {
         throw new ScoriaError('transport-failed', `LIO has not ended the sessions of access ${accessId}`, {
           details: { sessions },
         });
       }
+      await this.#tree.write(join(group, 'enable'), '1');
+      await this.#disable(group);
       await clock.sleep(sessionPoll);
     }
   }
