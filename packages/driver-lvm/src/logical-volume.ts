@@ -36,6 +36,7 @@ export interface LogicalVolume {
   /** Name of the volume that a snapshot was taken of; thin ones lose it with the volume. */
   readonly origin: string | undefined;
   readonly pool: string | undefined;
+  /** `false` also for one that a killed command of LVM left suspended: activation resumes it. */
   readonly active: boolean;
   readonly open: boolean;
   readonly writable: boolean;
@@ -49,6 +50,9 @@ export interface LogicalVolume {
 
 /** Layers by the first character of `lv_attr` (lvs(8), "lv_attr bits"). */
 const layers: Readonly<Record<string, Layer>> = { '-': 'linear', V: 'thin', s: 'thick-snapshot', t: 'thin-pool' };
+
+/** The fifth character of `lv_attr` while input and output are held up. */
+const suspended: ReadonlySet<string> = new Set(['s', 'S']);
 
 /** A volume with thick snapshots is told as an origin, whatever it is made of. */
 function layerOf({ lv_attr: attributes, pool_lv: pool }: VolumeRow): Layer {
@@ -73,7 +77,7 @@ export function logicalVolumeOf(row: VolumeRow, segment?: Omit<SegmentRow, 'lv_n
     role: roleOf(row.lv_name),
     origin: row.origin === '' ? undefined : row.origin,
     pool: row.pool_lv === '' ? undefined : row.pool_lv,
-    active: row.lv_active.startsWith('active'),
+    active: row.lv_active.startsWith('active') && !suspended.has(row.lv_attr[4] ?? ''),
     open: row.lv_device_open === 'open',
     writable: row.lv_attr[1] === 'w',
     invalid: row.lv_snapshot_invalid !== '' && row.lv_snapshot_invalid !== 'unknown',

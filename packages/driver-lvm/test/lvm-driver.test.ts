@@ -144,6 +144,15 @@ describe('the group', () => {
   });
 });
 
+test('a volume that a killed command left suspended is resumed by a check', async () => {
+  const driver = await bench.checked();
+  const volume = bench.lvm.volumes.get(`volume-${(await bench.volume(driver)).placementId}`);
+  if (volume) volume.attr = 'Vwi-s-tz--';
+  bench.lvm.counted();
+  await driver.check(call);
+  expect(bench.lvm.counted()).toEqual(['fullreport', 'lvchange']);
+});
+
 describe('repeats and leftovers', () => {
   test('a create whose reply was lost finds what it made, without the model knowing', async () => {
     const driver = await bench.checked();
