@@ -115,8 +115,8 @@ export const limitChecks: TransportChecks = {
     run: async (bench) => {
       const first = await bench.export({ limits: slow });
       const clients = [await bench.connect(first)];
-      while (clients.length < few) clients.push(await bench.connect(await bench.exportAgain(first, { limits: slow })));
-      await assertHeld('a write by each of several accesses', few, () => Promise.all(clients.map((client) => writes(client, 1))));
+      while (clients.length < 3) clients.push(await bench.connect(await bench.exportAgain(first, { limits: slow })));
+      await assertHeld('two writes by each of three accesses', 6, () => Promise.all(clients.map((client) => writes(client, 2))));
     },
   },
 
