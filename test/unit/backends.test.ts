@@ -256,6 +256,11 @@ describe('a backend in trouble', () => {
     const ready = Promise.withResolvers<void>();
     answer = () => ready.promise;
     await startWithoutWeak();
+    // Nothing is placed there, however short ago it was well.
+    await expect(volume('weak')).rejects.toMatchObject({
+      code: 'no-valid-backend',
+      message: expect.stringContaining('weak has not answered'),
+    });
     const { operationId } = await storage.volumes.delete(root, doomed);
     await nextReport();
     expect([...transport.exports.keys()]).toEqual([]);

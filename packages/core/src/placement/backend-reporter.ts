@@ -80,6 +80,24 @@ export class BackendReporter {
     return this.#reporting;
   }
 
+  /** Notes in the store why the backend is not in service, so that nothing is placed there. Never rejects. */
+  async tellFault(): Promise<void> {
+    const { log, store, settings } = this.#parts;
+    const { name } = this.#backend;
+    try {
+      const rows = await store.reading.backends.list();
+      const row = this.#id === null ? newestNamed(rows, settings.host, name) : rows.find(({ id }) => id === this.#id);
+      // It may have come into service meanwhile.
+      if (!row || this.#inService || this.#fault === null) return;
+      // An outage outlasts a restart.
+      if (this.#id === null) this.#since = row.fault?.since ?? this.#since;
+      this.#fault = { ...this.#fault, since: this.#since };
+      await this.#write(row.id, [], this.#fault);
+    } catch (error) {
+      log.error({ err: ScoriaError.from(error), backend: name }, 'a fault could not be noted');
+    }
+  }
+
   /** Ends it, once the calls' signal is aborted. Settles when nothing is under way any more. */
   async stop(): Promise<void> {
     this.#timer?.[Symbol.dispose]();
@@ -116,7 +134,7 @@ export class BackendReporter {
   }
 
   async #fail(error: ScoriaError): Promise<void> {
-    const { clock, log, leave, store, settings } = this.#parts;
+    const { clock, log, leave } = this.#parts;
     const { name } = this.#backend;
     const { code, message, remedy } = error;
     const told = this.#fault;
@@ -127,17 +145,7 @@ export class BackendReporter {
     this.#fault = { code, message, remedy, since: this.#since };
     if (told?.message === message) log.debug({ err: error, backend: name }, 'backend still out of service');
     else log.error({ err: error, backend: name }, 'backend out of service; it is tried again');
-    try {
-      const rows = await store.reading.backends.list();
-      const row = this.#id === null ? newestNamed(rows, settings.host, name) : rows.find(({ id }) => id === this.#id);
-      if (!row) return;
-      // An outage outlasts a restart.
-      if (this.#id === null) this.#since = row.fault?.since ?? this.#since;
-      this.#fault = { code, message, remedy, since: this.#since };
-      await this.#write(row.id, [], this.#fault);
-    } catch (failure) {
-      log.error({ err: ScoriaError.from(failure), backend: name }, 'a fault could not be noted');
-    }
+    await this.tellFault();
   }
 
   async #write(id: string, pools: readonly PoolReport[], fault: BackendFault | null): Promise<void> {

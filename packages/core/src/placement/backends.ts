@@ -89,9 +89,11 @@ export class Backends {
     await this.#announce();
     this.#reporters.push(...this.#plugins.backends.map((backend) => this.#reporter(backend)));
     const first = Promise.all(this.#reporters.map((reporter) => reporter.start()));
-    await withDeadline(this.#clock, this.#settings.startPatience, 'Bringing up the backends', () => first).catch(() => {
-      const late = this.conditions().filter(({ reportedAt }) => reportedAt === null);
-      this.#log.warn({ backends: late.map(({ name }) => name) }, 'the service starts without backends that have yet to answer');
+    await withDeadline(this.#clock, this.#settings.startPatience, 'Bringing up the backends', () => first).catch(async () => {
+      const late = this.#reporters.filter(({ condition }) => condition.reportedAt === null);
+      const names = late.map(({ condition }) => condition.name);
+      this.#log.warn({ backends: names }, 'the service starts without backends that have yet to answer');
+      await Promise.all(late.map((reporter) => reporter.tellFault()));
     });
   }
 
