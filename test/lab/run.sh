@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # The tests that need device-mapper, the kernel's iSCSI target and its initiator: runs the vitest project "lab" in a guest.
 # Installs from Debian's archive what they need, and builds. Arguments are passed on to vitest:
-# "npm run test:lab -- test/lab/machine.test.ts". LAB_UDEV=1 runs them with udev, as on a real host; that takes longer.
+# "npm run test:lab -- test/lab/machine.test.ts". LAB_UDEV=1 and LAB_LONG=1 are told in README.md.
 set -euo pipefail
 cd "$(dirname "$0")/../.."
 
@@ -16,7 +16,10 @@ npm run --silent build:js
 
 share=()
 [ -z "${TEST_REPORTS:-}" ] || share=(--share "$TEST_REPORTS")
-guest() { node test/lab/main.ts --deadline 1500 "${share[@]}" -- node node_modules/vitest/vitest.mjs run --project lab "$@"; }
+# The long forms take an hour or more, and everything takes longer with udev.
+deadline=1500
+[ -z "${LAB_LONG:-}${LAB_UDEV:-}" ] || deadline=7200
+guest() { node test/lab/main.ts --deadline "$deadline" "${share[@]}" -- node node_modules/vitest/vitest.mjs run --project lab "$@"; }
 if [ "$#" -gt 0 ]; then
   guest "$@"
   exit
