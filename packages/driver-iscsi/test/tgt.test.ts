@@ -343,6 +343,18 @@ test('nobody is let in where the account is not there to ask for a secret', asyn
   }
 });
 
+test('what tgtd refuses is told, without secrets', async () => {
+  const { tgtd, transport } = await started();
+  const request = await requestOf();
+  tgtd.answers.set('logicalunit new', { exitCode: 22, stderr: 'tgtadm: invalid request\n' });
+  await expect(transport.export(request, call)).rejects.toThrow(request.device.path);
+  tgtd.answers.clear();
+  tgtd.answers.set('account new', { exitCode: 22, stderr: 'tgtadm: too many accounts\n' });
+  const error: unknown = await transport.export(request, call).catch((thrown: unknown) => thrown);
+  expect(String(error)).toContain(request.accessId);
+  expect(JSON.stringify(error) + String(error)).not.toContain(request.secret);
+});
+
 test('a tgtd that dies while it is asked has not told that there are no targets', async () => {
   const { tgtd, transport } = await started();
   const request = await requestOf();

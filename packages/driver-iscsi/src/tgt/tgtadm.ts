@@ -148,7 +148,9 @@ export class Tgtadm {
     if (exitCode === 0 && stderr === '') return { answer: 'done', stdout };
     const known = answers.find(({ words }) => exitCode === refusal && words.test(stderr));
     if (known !== undefined) return { answer: known.answer, stdout: '' };
-    throw new ScoriaError('transport-failed', `tgtd refuses --mode ${mode} --op ${op}: ${stderr.trim().slice(0, 500)}`);
+    const told = args.filter((word) => !more.secrets?.includes(word)).join(' ');
+    const words = stderr.trim().slice(0, 500);
+    throw new ScoriaError('transport-failed', `tgtd refuses --mode ${mode} --op ${op} ${told}: ${words}`);
   }
 
   async #run(mode: string, op: string, args: readonly string[], more: RunOptions): Promise<CommandResult> {
