@@ -48,7 +48,8 @@ export class ThinLayout implements Layout {
     const how = eraseOf(this.#options.config);
     if (group.thickSnapshotsOf(object.name).length > 0) throw group.dependedOn(object);
     const pool = group.get(this.#options.config.thinPool.name)?.settings;
-    if (how !== 'none' && object.active && pool?.discards !== false) {
+    // What lies elsewhere, as after a change of the configuration, may not take discards.
+    if (how !== 'none' && object.layer === 'thin' && object.active && pool?.discards !== false) {
       // What is discarded is lost, so it must not be somebody's.
       await group.refuseOpen(object, call.signal);
       await this.#discard(group, object, 0, call);

@@ -46,6 +46,15 @@ describe('a volume that has become another is neither removed nor served', () =>
     expect((await bench.listed(other)).length).toBe(2);
   });
 
+  test('a thick volume can be deleted when the configuration says thin', async () => {
+    await bench.checked(unerased);
+    const volume = bench.thickVolume();
+    const driver = await bench.checked();
+    await driver.delete(volume, call);
+    expect(bench.lvm.counted()).not.toContain('blkdiscard');
+    expect(bench.names()).toEqual(['pool']);
+  });
+
   test('one of which somebody has made a thick snapshot is served on', async () => {
     const driver = await bench.checked();
     const volume = await bench.volume(driver);
