@@ -1,4 +1,4 @@
-import { readdir, readFile, writeFile } from 'node:fs/promises';
+import { readdir, readFile, rm, truncate, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { ScoriaError, type Exec, type PluginCall } from '@scoria/core';
 import { parseAddress } from '../protocol/listen-address.ts';
@@ -63,7 +63,10 @@ export class NodeRecords {
       const lines = (await readFile(path, 'utf8')).split('\n').filter((line) => !settings.has(line.split(' = ')[0] ?? ''));
       // Settings stand between a first and a last comment.
       lines.splice(1, 0, ...Array.from(settings, ([name, value]) => `${name} = ${value}`));
-      await writeFile(path, lines.join('\n'), { mode: 0o600 });
+      const text = Buffer.from(lines.join('\n'));
+      // In one call and over the old text: iscsiadm neither replaces nor deletes a record that is empty or half there.
+      await writeFile(path, text, { flag: 'r+' });
+      await truncate(path, text.length);
     }
   }
 
@@ -89,6 +92,8 @@ export class NodeRecords {
   /** Forgets a target. Succeeds when it is not known. */
   async remove(target: string, call: PluginCall): Promise<void> {
     await this.#admin({ target }, ['--op', 'delete'], [status.ok, status.nothingFound], call);
+    // Records that iscsiadm cannot read.
+    await rm(join(this.#directory, target), { recursive: true, force: true });
   }
 
   /** Names of the targets that there are records of. */
@@ -117,7 +122,7 @@ export class NodeRecords {
     const address = parseAddress(portal);
     const prefix = `${address?.host},${address?.port}`;
     const folder = join(this.#directory, target);
-    const found = await readdir(folder, { recursive: true, withFileTypes: true });
+    const found = await readdir(folder, { recursive: true, withFileTypes: true }).catch(() => []);
     const paths = found.filter((entry) => entry.isFile()).map((entry) => join(entry.parentPath, entry.name));
     return paths.filter((path) => path.slice(folder.length + 1).startsWith(prefix));
   }
