@@ -1,4 +1,5 @@
 import { ObjectLocks, ScoriaError, type Extent } from '@scoria/core';
+import { ExtentList } from './extent-list.ts';
 import type { LogicalVolume } from './logical-volume.ts';
 import type { LvmCommands } from './lvm-commands.ts';
 import type { VolumeGroup } from './volume-group.ts';
@@ -124,35 +125,37 @@ export class ThinMetadata {
     });
   }
 
+  /**
+   * Reads all before it tells the first: who copies what is told takes hours, and neither the metadata snapshot nor the
+   * program may be kept that long.
+   */
   async *#read(
     group: VolumeGroup,
     signal: AbortSignal,
     limit: number,
     command: () => Promise<readonly [string, readonly string[]]>,
   ): AsyncGenerator<Extent> {
-    const { promise: over, resolve: end } = Promise.withResolvers<void>();
-    const { promise: turn, resolve: begin, reject: refuse } = Promise.withResolvers<void>();
-    // A generator may be left at any element, so that it cannot itself be the work of a turn.
-    const reading = async () => {
-      begin();
-      await over;
-    };
-    const inTurn = this.#turns.run([group.name], reading, signal).catch(refuse);
-    await turn;
+    yield* await this.#turns.run([group.name], () => this.#readAll(group, signal, limit, command), signal);
+  }
+
+  async #readAll(
+    group: VolumeGroup,
+    signal: AbortSignal,
+    limit: number,
+    command: () => Promise<readonly [string, readonly string[]]>,
+  ): Promise<ExtentList> {
+    const [program, args] = await command();
+    const device = this.#device(group);
+    const found = new ExtentList();
+    await this.#reserve(device);
     try {
-      const [program, args] = await command();
-      const device = this.#device(group);
-      await this.#reserve(device);
-      try {
-        const metadata = `/dev/mapper/${group.mapping(`${this.#pool}_tmeta`)}`;
-        yield* extentsIn(this.#commands.metadata(program, [...args, metadata], signal), limit);
-      } finally {
-        await this.#commands.message(device, 'release_metadata_snap');
-      }
+      const metadata = `/dev/mapper/${group.mapping(`${this.#pool}_tmeta`)}`;
+      const lines = this.#commands.metadata(program, [...args, metadata], signal);
+      for await (const extent of extentsIn(lines, limit)) found.add(extent);
     } finally {
-      end();
-      await inTurn;
+      await this.#commands.message(device, 'release_metadata_snap');
     }
+    return found;
   }
 
   async #reserve(device: string): Promise<void> {

@@ -1,6 +1,8 @@
 import type { Extent } from '@scoria/core';
 import { expect, test } from 'vitest';
+import { ExtentList } from '../src/extent-list.ts';
 import { extentsIn } from '../src/thin-metadata.ts';
+import { call, LvmBench } from './lvm-bench.ts';
 
 const KiB = 1024;
 
@@ -58,4 +60,38 @@ test.each([
   ['beyond every device', dump.replace('origin_block="9"', 'origin_block="9007199254740991"')],
 ])('metadata that are %s are backend-failed, and never taken for the whole', async (_what, text) => {
   await expect(extents(text)).rejects.toMatchObject({ code: 'backend-failed' });
+});
+
+test('the metadata are read to their end, and let go, before the first extent is told', async () => {
+  const bench = new LvmBench();
+  const driver = await bench.checked();
+  const volume = await bench.volume(driver);
+  bench.lvm.counted();
+  bench.lvm.instead = (verb) => (verb === 'thin_dump' ? { exitCode: 0, stdout: dump, stderr: '' } : undefined);
+  for await (const extent of driver.allocatedExtents?.(volume, call) ?? []) {
+    expect(extent).toEqual({ offset: 0, length: 256 * KiB });
+    expect(bench.lvm.commands.map(({ program, args }) => `${program} ${args[0]}`)).toEqual([
+      expect.stringMatching(/^lvm lvs/),
+      'dmsetup message',
+      'thin_dump --metadata-snap',
+      'dmsetup message',
+    ]);
+    break;
+  }
+});
+
+test('too many extents are told as fewer that hold all of them', () => {
+  const list = new ExtentList(4);
+  const ends: number[] = [];
+  for (let at = 0; at < 100; at++) {
+    list.add({ offset: at * at * 10, length: 5 });
+    ends.push(at * at * 10 + 5);
+  }
+  const told = [...list];
+  expect(told.length).toBeLessThanOrEqual(4);
+  for (const end of ends) expect(told.some(({ offset, length }) => offset <= end - 5 && end <= offset + length)).toBe(true);
+  for (const [index, { offset }] of told.entries()) {
+    const before = told[index - 1];
+    if (before) expect(offset).toBeGreaterThan(before.offset + before.length);
+  }
 });
