@@ -74,12 +74,21 @@ export class ScsiDisks {
     if (host !== undefined) await writeFile(join(this.#sysfs, 'class/scsi_host', host, 'scan'), `0 0 ${lun}`).catch(() => {});
   }
 
-  /** Unit serial number without padding (SPC-4, 7.8.15): the page is a header of four bytes and the number. */
+  /**
+   * Unit serial number without padding (SPC-4, 7.8.15): the page is a header of four bytes and the number. `device-gone`
+   * where the target tells none.
+   */
   async serial(disk: ScsiDisk): Promise<string> {
-    const page = await readFile(join(disk.directory, 'device/vpd_pg80'));
-    // LIO counts the zero byte that ends its string.
-    const text = page.toString('latin1', 4, 4 + page.readUInt16BE(2));
-    return text.replaceAll('\0', ' ').trim();
+    try {
+      const page = await readFile(join(disk.directory, 'device/vpd_pg80'));
+      // LIO counts the zero byte that ends its string.
+      return page
+        .toString('latin1', 4, 4 + page.readUInt16BE(2))
+        .replaceAll('\0', ' ')
+        .trim();
+    } catch (error) {
+      throw new ScoriaError('device-gone', `Disk ${disk.path} tells no serial number`, { cause: error });
+    }
   }
 
   /** Has the kernel ask for size and serial number again; it keeps both. */
