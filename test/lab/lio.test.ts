@@ -96,6 +96,31 @@ test('an access that is bound to an initiator can be for reading only, beside on
   await writer.close();
 });
 
+test.runIf(process.env['LAB_LONG'] === '1')('an access ends whatever logs in to it meanwhile', { timeout: 300_000 }, async () => {
+  const transport = await start();
+  const device = await volumes.create(8 * MiB);
+  for (let round = 0; round < 40; round++) {
+    const request = await requestOf({ device });
+    await transport.export(request, call);
+    let over = false;
+    const logIns = Array.from({ length: 4 }, async () => {
+      while (!over) {
+        const connected = await connect(transport, request, initiatorNamed('iqn.2026-11.org.scoria.lab:client')).catch(
+          () => null,
+        );
+        if (round % 2 === 0) await connected?.close();
+        await systemClock.sleep(1);
+      }
+    });
+    // Logins are at another point in each round.
+    await systemClock.sleep(20 + ((round * 7) % 150));
+    await transport.unexport(request.accessId, call);
+    over = true;
+    await Promise.all(logIns);
+  }
+  expect(await transport.list(call)).toEqual([]);
+});
+
 test('all portals serve, over IPv4 and IPv6', async () => {
   const listen = ['127.0.0.1:3261', '[::1]:3261', '127.0.0.1:3262'];
   const transport = await start({ listen });
