@@ -38,8 +38,11 @@ const codes: Readonly<Record<LvmFailure, ErrorCode>> = {
 const remedies: Partial<Readonly<Record<LvmFailure, string>>> = {
   unavailable: 'See what "pvs" says of the disks; the drills in the guide to LVM tell how disks and metadata come back.',
 };
-/** What repairs a thin pool whose metadata the check at its activation refuses (thin_check(8)). */
-const poolRepair = 'Run "lvconvert --repair" on the pool while it is inactive; see the drills in the guide to LVM.';
+/** What mends faulty thin pools, by LVM's words for the fault. */
+const poolRemedies: readonly (readonly [RegExp, string])[] = [
+  [/Manual repair required/i, 'Run "lvconvert --repair" on the pool while it is inactive; see the drills in the guide to LVM.'],
+  [/read-only metadata/i, 'The metadata of the pool are full, or need a check; see the drills in the guide to LVM.'],
+];
 
 /** Warnings that tell the cause of a failure; all others say what does no harm. */
 const causes = /bad metadata|unexpected transaction id|read-only metadata|in metadata of thin pool/i;
@@ -60,7 +63,8 @@ export class LvmError extends ScoriaError {
   constructor(what: string, result: CommandResult) {
     const { errors, warnings } = said(result);
     const failure = failureOf(errors, warnings);
-    const remedy = /Manual repair required|read-only metadata/i.test(`${errors} ${warnings}`) ? poolRepair : remedies[failure];
+    const faults = `${errors} ${warnings}`;
+    const remedy = poolRemedies.find(([pattern]) => pattern.test(faults))?.[1] ?? remedies[failure];
     const told = [errors || 'it said nothing', ...(warnings === '' ? [] : [warnings])].join(' ');
     super(codes[failure], `LVM could not ${what} (exit status ${result.exitCode}): ${told}`, {
       details: { exitCode: result.exitCode },

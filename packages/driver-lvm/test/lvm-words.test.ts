@@ -118,7 +118,7 @@ test.each([
   [
     'WARNING: Thin pool vg/pool has read-only metadata.\n  Cannot create new thin volume, free space in thin pool vg/pool reached threshold.',
     /has read-only metadata/,
-    /lvconvert --repair/,
+    /full, or need a check/,
   ],
   ['Check of pool vg/pool failed (status:1). Manual repair required!', /Manual repair/, /lvconvert --repair/],
 ])('%j is told with its cause, and with what to do', (stderr, message, remedy) => {
