@@ -1,7 +1,8 @@
 import { mkdir, readFile, rmdir, writeFile } from 'node:fs/promises';
 import { startTransport } from '@scoria/conformance';
-import { systemClock, systemRandom, type ExportRequest, type PluginCall } from '@scoria/core';
+import { silentLog, systemClock, systemRandom, type ExportRequest, type PluginCall } from '@scoria/core';
 import { expect, test } from 'vitest';
+import { IscsiInitiator } from '../../packages/driver-iscsi/src/initiator/index.ts';
 import tgt from '../../packages/driver-iscsi/src/tgt/index.ts';
 import { until } from '../system/polling.ts';
 import { connect } from './fixtures/iscsi-client.ts';
@@ -56,4 +57,48 @@ test('the kernel holds volumes that tgt serves to their limits, also while they 
   }
   await until('the end of the control group', async () => rmdir(cgroup).then(() => true));
   await volumes.remove();
+});
+
+test('a host whose name looks like a report of tgt gets no other device by it, and its access ends', async () => {
+  await using _tgtd = await startTgtd();
+  const { transport, volumes, cleanup } = await startTransport(tgt, { listen: ['127.0.0.1:3260'] });
+  await transport.start(call);
+  const requestOf = async (): Promise<ExportRequest> => ({
+    accessId: systemRandom.uuid(),
+    volumeId: systemRandom.uuid(),
+    device: await volumes.create(1024 * 1024),
+    readOnly: true,
+    secret: 'a-secret-of-16-b',
+  });
+  const [own, other] = [await requestOf(), await requestOf()];
+  await writeFile(other.device.path, Buffer.alloc(1024 * 1024, 7));
+  for (const request of [own, other]) await transport.export(request, call);
+  const unit = ['LUN: 1', `    SCSI SN: ${own.volumeId}`, '    Size: 1 MB, Block size: 512', '    Readonly: No'];
+  const feigned = [...unit, `    Backing store path: ${other.device.path}`, '    Backing store flags: '];
+  const connectAs = (initiatorName: string) =>
+    new IscsiInitiator({
+      ...{ initiatorName, clock: systemClock, random: systemRandom, log: silentLog },
+      times: { patience: 10_000 },
+    }).connect(transport.connectionInfo(own), { readOnly: true }, call);
+  const names = [
+    ['iqn.x', '    LUN information:', ...feigned.map((line) => `        ${line}`)].join('\n'),
+    `iqn.x\nTarget 1: iqn.2026-11.org.scoria:${other.accessId}\nTarget one: none`,
+  ];
+  for (const name of names) {
+    const evil = await connectAs(name);
+    await transport.resize(own.volumeId, call);
+    const device = await connectAs('iqn.2026-11.org.scoria.test:client');
+    const first = new Uint8Array(512).fill(1);
+    await device.read(first, 0);
+    expect(first.every((byte) => byte === 0)).toBe(true);
+    await Promise.all([device.close(), evil.close()]);
+  }
+  const evil = await connectAs(names[1] ?? '');
+  await transport.unexport(own.accessId, call);
+  await evil.close();
+  expect(await transport.list(call)).toEqual([
+    { accessId: other.accessId, volumeId: other.volumeId, readOnly: true, sessions: [] },
+  ]);
+  await transport.stop();
+  await cleanup();
 });
