@@ -25,7 +25,7 @@ import { isListed, Leftovers } from './leftovers.ts';
 import type { LogicalVolume } from './logical-volume.ts';
 import { LvmCommands } from './lvm-commands.ts';
 import { manageableIn, manageIn, unmanageIn } from './manageable.ts';
-import { nameOf, type Kind } from './ownership.ts';
+import { adoptingTag, nameOf, type Kind } from './ownership.ts';
 import { PlacementTurns } from './placement-turns.ts';
 import { ThickLayout } from './thick-layout.ts';
 import { ThinLayout } from './thin-layout.ts';
@@ -220,7 +220,9 @@ export class LvmDriver implements AnyVolumeDriver {
       await group.refresh(call.signal);
       // Taking over may have stopped before the name was ours.
       const found = [...group.volumes].filter(
-        (each) => group.isOurs(each, volume.placementId) && (each.role === 'volume' || each.role === undefined),
+        (each) =>
+          group.isOurs(each, volume.placementId) &&
+          (each.role === 'volume' || each.role === undefined || each.tags.includes(adoptingTag)),
       );
       for (const each of found) await unmanageIn(group, each, call.signal);
     });

@@ -98,8 +98,9 @@ const adopted = (group: VolumeGroup, volume: LogicalVolume, signal: AbortSignal)
 
 /** Ends a taking over that a crash stopped: one that has its name already is finished, any other is undone. */
 export async function settleAdoption(group: VolumeGroup, volume: LogicalVolume, signal: AbortSignal): Promise<void> {
-  if (volume.role === undefined) await group.retag(volume, [], ourTags(volume.tags), signal);
-  else await adopted(group, volume, signal);
+  const { name, ownership } = volume;
+  if (ownership && name === nameOf('volume', ownership.placementId)) await adopted(group, volume, signal);
+  else await group.retag(volume, [], ourTags(volume.tags), signal);
 }
 
 /** Lets go of a volume: it keeps its name and content, and loses our tags. */

@@ -200,6 +200,25 @@ describe('taking over', () => {
     expect(found?.refusal).toMatch(reason);
   });
 
+  test.each(['data', `volume-${request().placementId}`, `snap-${request().placementId}`])(
+    'one of %s that died before it had the name is undone, by a check or by letting go',
+    async (name) => {
+      const driver = await bench.checked(unerased);
+      bench.lvm.add({ name });
+      for (const undo of ['check', 'unmanage']) {
+        const target = request(0);
+        bench.lvm.instead = (verb) => {
+          if (verb === 'lvrename') throw new Error('killed');
+          return undefined;
+        };
+        await expect(driver.manage?.(target, name, call)).rejects.toThrow('killed');
+        bench.lvm.instead = () => undefined;
+        await (undo === 'check' ? driver.check(call) : driver.unmanage?.(target, call));
+        expect(present(name).tags).toEqual([]);
+      }
+    },
+  );
+
   test('one that died after it had the name is finished by a check, and nothing is removed', async () => {
     const driver = await bench.checked(unerased);
     bench.lvm.add({ name: 'data', size: 8 * MiB });
