@@ -125,7 +125,7 @@ test('a volume lives its life: attached, written, snapshot, grown, copied, rever
   for (const id of [copyId, volumeId]) await api().deleteVolume(id);
   expect(await logicalVolumes(group.name)).toEqual([thinPool]);
   expect(await kernelExports()).toEqual([]);
-}, 180_000);
+}, 600_000);
 
 /** A host that writes without end to a volume, and knows what it has written. */
 class Writer {
