@@ -4,7 +4,7 @@ import { eraseOf, refuseLarger, refuseSmaller, requestTags, type Layout, type La
 import type { LogicalVolume } from './logical-volume.ts';
 import { nameOf } from './ownership.ts';
 import { ThinMetadata } from './thin-metadata.ts';
-import { ThinPool } from './thin-pool.ts';
+import { isFaulty, ThinPool } from './thin-pool.ts';
 import type { VolumeGroup } from './volume-group.ts';
 
 /** Volumes in a thin pool: snapshots and copies share blocks, and are done at once. */
@@ -126,8 +126,9 @@ export class ThinLayout implements Layout {
    * wrong places when the size of a chunk is no power of two (block layer, bio_discard_limit): parts would stay.
    */
   zeroingDiscard(group: VolumeGroup): number | undefined {
-    const { chunkSize = 0, discards = false } = group.get(this.#options.config.thinPool.name)?.settings ?? {};
-    return discards && Number.isInteger(Math.log2(chunkSize)) ? chunkSize : undefined;
+    const { settings, health = '' } = group.get(this.#options.config.thinPool.name) ?? {};
+    if (!settings?.discards || isFaulty(health)) return undefined;
+    return Number.isInteger(Math.log2(settings.chunkSize)) ? settings.chunkSize : undefined;
   }
 
   async *allocatedExtents(group: VolumeGroup, object: LogicalVolume, { signal }: PluginCall): AsyncGenerator<Extent> {

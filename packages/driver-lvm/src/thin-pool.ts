@@ -10,6 +10,9 @@ import type { VolumeGroup } from './volume-group.ts';
 /** Metadata that LVM keeps free for what is there: a quarter, at most so many bytes. */
 const keptMetadata = 4 * 1024 ** 2;
 
+/** Whether LVM's word for a pool's health says that its metadata cannot change: it fails writes, and ignores discards. */
+export const isFaulty = (health: string): boolean => health !== '' && health !== 'out_of_data';
+
 /** The thin pools of the groups: makes them, watches them, lets them grow. */
 export class ThinPool {
   readonly #options: LayoutOptions;
@@ -81,7 +84,7 @@ export class ThinPool {
 
   /** Tells a fault once, until it is another one. A full pool is the alarm's. */
   #tellFault({ name }: VolumeGroup, health: string): void {
-    if (health !== '' && health !== 'out_of_data' && this.#faulty.get(name) !== health) {
+    if (isFaulty(health) && this.#faulty.get(name) !== health) {
       const remedy = 'See the recovery drills in the guide to LVM.';
       this.#options.log.error({ health, remedy }, `Thin pool ${name}/${this.#name} fails writes: LVM says that it is ${health}`);
     }
@@ -91,7 +94,7 @@ export class ThinPool {
   /** Fails when a pool takes discards, and does nothing (kernel: dm-thin.c, `PM_READ_ONLY`). */
   async refuseFaulty(group: VolumeGroup, signal: AbortSignal): Promise<void> {
     const { lv_health_status: health } = await group.report(this.#name, signal);
-    if (health === '' || health === 'out_of_data') return;
+    if (!isFaulty(health)) return;
     throw new ScoriaError('backend-failed', `LVM says that thin pool ${group.name}/${this.#name} is ${health}`, {
       remedy: 'Repair the pool; see the recovery drills in the guide to LVM.',
     });
