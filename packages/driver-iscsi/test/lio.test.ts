@@ -90,6 +90,16 @@ test('an access that is asked for with other rights is made anew', async () => {
   expect(tree.links.size).toBe(1);
 });
 
+test('an access whose volume lies on another device is made anew', async () => {
+  const { tree, transport } = await started();
+  const request = await requestOf();
+  await transport.export(request, call);
+  const moved = await requestOf({ ...request, device: await volumes.create(MiB) });
+  await transport.export(moved, call);
+  expect(tree.value('udev_path')).toBe(moved.device.path);
+  expect(await transport.list(call)).toHaveLength(1);
+});
+
 test('a volume is not exported through two devices', async () => {
   const { tree, transport } = await started();
   const first = await requestOf();

@@ -33,6 +33,14 @@ const dataSegmentLength = 262_144;
 const sessionDeadline = 20_000;
 const sessionPoll = 20;
 
+/** What a logical unit is linked to. */
+interface LinkedBackstore {
+  /** Path in the tree. */
+  readonly backstore: string;
+  readonly volumeId: string;
+  readonly readOnly: boolean;
+}
+
 /**
  * The iSCSI targets of one transport in LIO: one for each access, with one portal group and LUN 0. The alias of a target
  * is the id of its volume: it is the first that is set and the last that goes, so that what a process left half-made
@@ -72,6 +80,7 @@ export class Targets {
     return (
       linked?.volumeId === request.volumeId &&
       linked.readOnly === request.readOnly &&
+      (await this.#tree.read(join(linked.backstore, 'udev_path'))) === request.device.path &&
       initiators.join() === (initiator ?? '') &&
       (await this.#hasSecret(this.#credentials(group, initiator), request))
     );
@@ -197,11 +206,12 @@ export class Targets {
   }
 
   /** What the logical unit of a portal group is linked to. */
-  async #backstoreOf(group: string): Promise<{ readonly volumeId: string; readonly readOnly: boolean } | null> {
+  async #backstoreOf(group: string): Promise<LinkedBackstore | null> {
     for (const link of Object.values(backstoreLinks)) {
       const backstore = await this.#tree.target(join(group, unit, link));
-      const volumeId = backstore === null ? null : volumeOfBackstore(backstore);
-      if (volumeId !== null) return { volumeId, readOnly: link === backstoreLinks.readOnly };
+      if (backstore === null) continue;
+      const volumeId = volumeOfBackstore(backstore);
+      if (volumeId !== null) return { backstore, volumeId, readOnly: link === backstoreLinks.readOnly };
     }
     return null;
   }
