@@ -77,7 +77,7 @@ export async function faultsAtRest(site: Rested): Promise<readonly string[]> {
     }
   }
 
-  const halfDeleted = new Set([...volumes, ...snapshots].flatMap(({ id, status }) => (status === 'error_deleting' ? [id] : [])));
+  const gone = await perhapsGone(reading, volumes, snapshots);
   const audits = await site.audits();
   for (const { backend, unknown, missing, failure } of audits.flatMap(({ backends }) => backends)) {
     if (failure) {
@@ -85,8 +85,7 @@ export async function faultsAtRest(site: Rested): Promise<readonly string[]> {
       continue;
     }
     for (const { placementId, kind } of unknown) faults.push(`${kind} ${placementId} is on the array without a placement`);
-    // What could not be deleted may be gone in part.
-    for (const { id, kind } of missing.filter(({ resourceId }) => !halfDeleted.has(resourceId)))
+    for (const { id, kind } of missing.filter(({ resourceId }) => !gone.has(resourceId)))
       faults.push(`${kind} ${id} has a placement and is not on the array`);
   }
   for (const { transport, unknown, missing, failure } of audits.flatMap(({ transports }) => transports)) {
@@ -130,6 +129,7 @@ async function limitFaults(site: Rested, reading: Repositories, volumes: Rows<'v
   const faults: string[] = [];
   for (const { accessId, volumeId, limits } of site.exports()) {
     const volume = volumes.find(({ id }) => id === volumeId);
+    // One that failed for good after the volume had its new type leaves the limits of the old one until the next export.
     if (!volume || (await hasFailed(reading, 'volume.retype', volumeId))) continue;
     const { qosSpecId } = await reading.volumeTypes.get('every-project', volume.volumeTypeId);
     const wanted = backEndLimits(qosSpecId === null ? null : await reading.qosSpecs.get(qosSpecId), volume.size) ?? undefined;
@@ -139,7 +139,7 @@ async function limitFaults(site: Rested, reading: Repositories, volumes: Rows<'v
   return faults;
 }
 
-/** A retype that failed for good after the volume had its new type leaves the limits of the old one until the next export. */
+/** Whether an operation on something has failed for good. */
 async function hasFailed(reading: Repositories, name: string, resourceId: string): Promise<boolean> {
   const where = [
     { field: 'resourceId', op: 'eq', value: resourceId },
@@ -147,6 +147,17 @@ async function hasFailed(reading: Repositories, name: string, resourceId: string
     { field: 'status', op: 'eq', value: 'failed' },
   ] as const;
   return (await reading.operations.list('every-project', { where, limit: 1 })).length > 0;
+}
+
+/** What could not be deleted or let go, and may be gone from its array all the same. */
+async function perhapsGone(
+  reading: Repositories,
+  volumes: Rows<'volumes'>,
+  snapshots: Rows<'snapshots'>,
+): Promise<ReadonlySet<string>> {
+  const gone = new Set([...volumes, ...snapshots].flatMap(({ id, status }) => (status === 'error_deleting' ? [id] : [])));
+  for (const { id } of volumes) if (await hasFailed(reading, 'volume.unmanage', id)) gone.add(id);
+  return gone;
 }
 
 type Rows<Kind extends 'volumes' | 'snapshots'> = Awaited<ReturnType<Repositories[Kind]['list']>>;
@@ -158,6 +169,7 @@ async function placementFaults(
   snapshots: Rows<'snapshots'>,
 ): Promise<readonly string[]> {
   const faults: string[] = [];
+  const gone = await perhapsGone(reading, volumes, snapshots);
   const objects = await site.objects();
   const owners = new Map(
     [...volumes, ...snapshots].flatMap((row) => (row.placementId === null ? [] : [[row.placementId, row] as const])),
@@ -175,7 +187,7 @@ async function placementFaults(
         faults.push(`placement ${placement.id} of ${placement.resourceId} belongs to nobody`);
         continue;
       }
-      if (owner.status.startsWith('error')) continue;
+      if (owner.status.startsWith('error') || gone.has(owner.id)) continue;
       if (placement.claimed !== owner.size)
         faults.push(`${owner.id} has ${owner.size} bytes, and ${placement.claimed} are claimed`);
       const real = objects.get(placement.id) ?? 0;

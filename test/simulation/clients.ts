@@ -1,28 +1,19 @@
-import {
-  type BlockStorage,
-  hasEnded,
-  type Placement,
-  type RequestContext,
-  ScoriaError,
-  type Snapshot,
-  type Volume,
-} from '@scoria/core';
-import { blocks, blockSize, stamped, type Stamps, stampsOf, WriteHistory } from './content-oracle.ts';
-import type { InitiatorSession } from './modelled-target.ts';
+import { type BlockStorage, hasEnded, type Placement, ScoriaError, type Snapshot, type Volume } from '@scoria/core';
+import { z } from 'zod';
+import { blocks, spacing, stampOf, type Stamps, stampsOf, stampsWithin, WriteHistory } from './content-oracle.ts';
+import { administrator, member, projects, root } from './callers.ts';
 import type { Action, ActionKind } from './plan.ts';
+import { ReleasedVolumes } from './released-volumes.ts';
 import { SeededRandom } from './seeded-random.ts';
+import { trespasses } from './trespassing.ts';
+import { WriteHistories } from './write-histories.ts';
+import { WritingHosts } from './writing-hosts.ts';
 import { type Seat, unit, type World } from './world.ts';
 
-/** The projects that share the cluster. */
-export const projects = ['red', 'blue'] as const;
 const hosts = ['iqn.2026-11.test:h1', 'iqn.2026-11.test:h2', 'iqn.2026-11.test:h3'];
 
-/** The caller of a project. */
-export function member(projectId: string): RequestContext {
-  return { requestId: `req-${projectId}`, userId: projectId, projectId, roles: ['member'], isAdmin: false };
-}
-/** An administrator. */
-export const root: RequestContext = { ...member('root'), roles: ['admin'], isAdmin: true };
+/** Name of volumes that were taken over. */
+export const takenOverName = 'taken over';
 
 /** An operation that was promised, and what is to be looked at when it has ended. */
 interface Promised {
@@ -31,30 +22,29 @@ interface Promised {
 }
 
 const everything = { limit: 1000 };
+const unmanaging = z.object({ placementId: z.string().nullable() });
 
 /** Clients of two projects who do what a plan says, remember what they were promised, and look whether it is kept. */
 export class Clients implements Acting {
   readonly promised: Promised[] = [];
-  /** What each volume has been written, where that is known. */
-  readonly histories = new Map<string, WriteHistory>();
+  readonly histories = new WriteHistories();
   /** What snapshots hold since they were finished. */
   readonly captured = new Map<string, Stamps>();
+  /** Volumes that were let go. */
+  readonly released: ReleasedVolumes;
   readonly #world: World;
+  readonly #hosts: WritingHosts;
   /** Accesses whose end was reported to a client. */
   readonly #ended = new Set<string>();
   /** Volumes that several hosts may use at a time. */
   readonly #shared = new Set<string>();
-  /** Volumes that were written while their history was not known. */
-  readonly #unseen = new Set<string>();
-  #stamp = 0;
-  #writing = true;
 
   constructor(world: World) {
     this.#world = world;
+    this.#hosts = new WritingHosts(world);
+    this.released = new ReleasedVolumes(world);
     world.target.onWrite = ({ accessId, volumeId, offset, data }) => {
-      const history = this.histories.get(volumeId);
-      if (history) history.add(offset / blockSize, stampsOf(data.subarray(0, blockSize), 1)[0] ?? 0);
-      else this.#unseen.add(volumeId);
+      this.histories.note(volumeId, offset / spacing, stampOf(data));
       if (this.#ended.has(accessId))
         world.find(`a write of access ${accessId} reached volume ${volumeId} after its detach returned`);
       const initiators = new Set(
@@ -74,7 +64,7 @@ export class Clients implements Acting {
 
   /** No more writes. */
   stop(): void {
-    this.#writing = false;
+    this.#hosts.stop();
   }
 
   /** Looks after the operations that have ended since the last look. */
@@ -109,7 +99,7 @@ export class Clients implements Acting {
   async clone(random: SeededRandom, project: string): Promise<void> {
     const source = await this.#volume(random, project, ({ status }) => status === 'available' || status === 'in-use');
     if (!source) return;
-    const history = this.histories.get(source.id);
+    const history = this.histories.of(source.id);
     const from = history?.length ?? 0;
     const begun = await this.#call(random, (storage) => storage.volumes.create(member(project), { sourceVolumeId: source.id }));
     this.#made(begun, async (stamps) => {
@@ -147,15 +137,83 @@ export class Clients implements Acting {
     if (!snapshot) return;
     const { volumeId } = snapshot;
     const content = this.captured.get(snapshot.id);
-    const history = this.histories.get(volumeId);
-    if (!history) return;
-    // Until its end is seen nobody knows what the volume holds.
-    this.histories.delete(volumeId);
-    this.#unseen.delete(volumeId);
-    const begun = await this.#call(random, (storage) => storage.volumes.revert(member(project), volumeId, snapshot.id));
-    if (!begun && !this.#unseen.has(volumeId)) this.histories.set(volumeId, history);
+    if (!this.histories.of(volumeId)) return;
+    const begun = await this.histories.changing(volumeId, () =>
+      this.#call(random, (storage) => storage.volumes.revert(member(project), volumeId, snapshot.id)),
+    );
     this.#promise(begun, async (succeeded) => {
-      if (succeeded && content && !this.#unseen.has(volumeId)) this.histories.set(volumeId, new WriteHistory(content));
+      if (succeeded && content && !this.histories.missedWrites(volumeId))
+        this.histories.begin(volumeId, new WriteHistory(content));
+    });
+  }
+
+  /** Makes a volume smaller; now and then without the confirmation that this takes. */
+  async shrink(random: SeededRandom, project: string): Promise<void> {
+    const volume = await this.#volume(random, project, ({ size }) => size > unit);
+    const before = volume && this.histories.of(volume.id);
+    if (!before) return;
+    const { id } = volume;
+    const size = (1 + random.below(volume.size / unit - 1)) * unit;
+    const confirmation = random.chance(0.1) ? undefined : id;
+    const begun = await this.histories.changing(id, () =>
+      this.#call(random, (storage) => storage.volumes.shrink(member(project), id, size, confirmation)),
+    );
+    if (begun && confirmation === undefined) this.#world.find(`volume ${id} becomes smaller, and nobody has confirmed that`);
+    this.#promise(begun, async (succeeded) => {
+      const stamps = await this.#stamps('volumes', id);
+      if (!stamps || this.histories.missedWrites(id)) return;
+      const [whole, rest] = [before.present, stampsWithin(before.present, size)];
+      // Whatever has failed, the end of the volume may be gone.
+      const expected = succeeded ? [rest] : [whole, rest];
+      if (!expected.some((each) => each.join() === stamps.join())) {
+        this.#world.find(`volume ${id} held ${whole.join()} and holds ${stamps.join()} since it was made smaller`);
+      }
+      this.histories.begin(id, new WriteHistory(stamps));
+    });
+  }
+
+  /** Lets go of a volume, which stays on its array. */
+  async unmanage(random: SeededRandom, project: string): Promise<void> {
+    const volume = await this.#volume(random, project);
+    const before = volume && this.histories.of(volume.id);
+    if (!before) return;
+    const { id } = volume;
+    const begun = await this.histories.changing(id, () =>
+      this.#call(random, (storage) => storage.managedVolumes.unmanage(root, id)),
+    );
+    if (!begun) return;
+    const { input } = await this.#world.store.reading.operations.get('every-project', begun.operationId);
+    const { placementId } = unmanaging.parse(input);
+    this.#promise(begun, async (succeeded) => {
+      if (!succeeded || placementId === null) return;
+      const left = await this.#world.store.reading.volumes.list('every-project', everything);
+      if (left.some((each) => each.id === id)) this.#world.find(`volume ${id} was let go and is still in the store`);
+      this.released.add(placementId, this.histories.missedWrites(id) ? null : before.present);
+    });
+  }
+
+  /** Takes over something that lies on an array as nobody's. */
+  async manage(random: SeededRandom, project: string): Promise<void> {
+    const arrays = Object.entries(this.#world.arrays).filter(([, { foreign }]) => foreign.size > 0);
+    const [array] = arrays[random.below(Math.max(1, arrays.length))] ?? [];
+    if (array === undefined) return;
+    const seat = array === 'c' ? 'volume-2' : 'volume-1';
+    const host = `${seat}@${array}`;
+    const context = administrator(project);
+    const listed = await this.#call(random, (storage) => storage.managedVolumes.list(context, host), seat);
+    const free = (listed ?? []).filter(({ refusal }) => refusal === null);
+    const found = free[random.below(Math.max(1, free.length))];
+    if (!found) return;
+    const { reference } = found;
+    const content = this.released.take(reference);
+    const begun = await this.#call(random, (storage) =>
+      storage.managedVolumes.manage(context, { host, reference, name: takenOverName }),
+    );
+    this.#made(begun, async (stamps) => {
+      if (content && content.join() !== stamps.join()) {
+        this.#world.find(`volume ${begun?.volume.id} holds ${stamps.join()}, and was let go with ${content.join()}`);
+      }
+      return stamps;
     });
   }
 
@@ -170,7 +228,7 @@ export class Clients implements Acting {
   async snapshot(random: SeededRandom, project: string): Promise<void> {
     const volume = await this.#volume(random, project);
     if (!volume) return;
-    const history = this.histories.get(volume.id);
+    const history = this.histories.of(volume.id);
     const from = history?.length ?? 0;
     const begun = await this.#call(random, (storage) =>
       storage.snapshots.create(member(project), { volumeId: volume.id, force: true }),
@@ -218,7 +276,7 @@ export class Clients implements Acting {
       },
       seat,
     );
-    if (session) this.#write(session).catch((error: unknown) => this.#judge(error));
+    if (session) this.#hosts.write(session, volume.id).catch((error: unknown) => this.#judge(error));
   }
 
   async detach(random: SeededRandom, project: string): Promise<void> {
@@ -255,25 +313,7 @@ export class Clients implements Acting {
     const volume = await this.#volume(random, other);
     const snapshot = await this.#snapshot(random, other);
     const me = member(project);
-    const attempts: readonly ((storage: BlockStorage) => Promise<unknown>)[] = [
-      ...(volume
-        ? [
-            (storage: BlockStorage) => storage.volumes.get(me, volume.id),
-            (storage: BlockStorage) => storage.volumes.delete(me, volume.id),
-            (storage: BlockStorage) => storage.volumes.extend(me, volume.id, volume.size + unit),
-            (storage: BlockStorage) => storage.volumes.create(me, { sourceVolumeId: volume.id }),
-            (storage: BlockStorage) => storage.snapshots.create(me, { volumeId: volume.id, force: true }),
-            (storage: BlockStorage) => storage.attachments.create(me, { volumeId: volume.id }),
-          ]
-        : []),
-      ...(snapshot
-        ? [
-            (storage: BlockStorage) => storage.snapshots.get(me, snapshot.id),
-            (storage: BlockStorage) => storage.snapshots.delete(me, snapshot.id),
-            (storage: BlockStorage) => storage.volumes.create(me, { snapshotId: snapshot.id }),
-          ]
-        : []),
-    ];
+    const attempts = trespasses(me, volume, snapshot);
     const attempt = attempts[random.below(Math.max(1, attempts.length))];
     if (attempt) {
       await this.#call(random, async (storage) => {
@@ -333,13 +373,13 @@ export class Clients implements Acting {
     check: (stamps: Stamps) => Promise<Stamps>,
   ): void {
     this.#promise(begun, async (succeeded) => {
-      if (!succeeded || !begun || this.histories.has(begun.volume.id)) return;
+      if (!succeeded || !begun || this.histories.of(begun.volume.id)) return;
       const stamps = await this.#stamps('volumes', begun.volume.id);
       if (!stamps) return;
       const base = await check(stamps);
       if (base.join() !== stamps.join()) this.#world.find(`volume ${begun.volume.id} holds ${stamps.join()}, not ${base.join()}`);
       if (begun.volume.multiattach) this.#shared.add(begun.volume.id);
-      this.histories.set(begun.volume.id, new WriteHistory(base));
+      this.histories.begin(begun.volume.id, new WriteHistory(base));
     });
   }
 
@@ -353,20 +393,6 @@ export class Clients implements Acting {
     return image && stampsOf(image);
   }
 
-  async #write(session: InitiatorSession): Promise<void> {
-    const random = new SeededRandom(this.#stamp);
-    while (this.#writing) {
-      const [block, stamp] = [random.below(blocks), (this.#stamp += 1)];
-      try {
-        await session.write(stamped(stamp), block * blockSize);
-      } catch (error) {
-        if (ScoriaError.from(error).code === 'device-gone') return;
-        throw error;
-      }
-      await this.#world.time.sleep(200 + random.below(1_000));
-    }
-  }
-
   /** Some volume whose creation has been seen to end. */
   async #volume(
     random: SeededRandom,
@@ -374,7 +400,7 @@ export class Clients implements Acting {
     fits: (volume: Volume) => boolean = () => true,
   ): Promise<Volume | undefined> {
     const volumes = await this.#world.store.reading.volumes.list({ projectId: project }, everything);
-    const known = volumes.filter((volume) => this.histories.has(volume.id) && fits(volume));
+    const known = volumes.filter((volume) => this.histories.of(volume.id) && fits(volume));
     return known[random.below(Math.max(1, known.length))];
   }
 

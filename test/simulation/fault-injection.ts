@@ -18,6 +18,7 @@ const undoing: ReadonlySet<string> = new Set([
   'driver.deleteSnapshot',
   'driver.extend',
   'driver.locate',
+  'driver.unmanage',
   'transport.unexport',
   'transport.endMirror',
   'transport.release',
@@ -33,6 +34,10 @@ const lies: Readonly<Record<string, (told: unknown, random: SeededRandom) => unk
   /** It has not grown as asked. */
   'driver.create': (told, random) => ({ ...(told as Created), size: random.below(512) }),
   'driver.extend': (_told, random) => ({ size: random.below(512) }),
+  /** It is smaller than asked. */
+  'driver.shrink': (_told, random) => ({ size: random.below(512) }),
+  /** What was taken over is empty. */
+  'driver.manage': (told) => ({ ...(told as Created), size: 0 }),
   /** Some of what is published is not mentioned. */
   'transport.list': (told, random) => (told as unknown[]).filter(() => random.chance(0.5)),
 };

@@ -39,6 +39,8 @@ const writeLatency = 3;
 export class ModelledTarget implements Transport, PointInTimeSupport, MirrorSupport, LimitSupport {
   readonly reaches = ['memory', 'path'];
   readonly exports = new Map<string, ExportRequest>();
+  /** Accesses that were ended once. */
+  readonly ended = new Set<string>();
   /** Told of each write when it has reached its device. */
   onWrite: WriteListener = () => {};
   readonly #time: VirtualTime;
@@ -79,6 +81,7 @@ export class ModelledTarget implements Transport, PointInTimeSupport, MirrorSupp
     this.#wake();
     await Promise.all([...this.#underWay].filter((write) => write.accessId === accessId).map(({ settled }) => settled));
     this.exports.delete(accessId);
+    this.ended.add(accessId);
     this.#ending.delete(accessId);
   }
 

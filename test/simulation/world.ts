@@ -5,6 +5,7 @@ import capacityFilter from '@scoria/scheduler-weighers/capacity-filter';
 import { createSqliteStore } from '@scoria/store-sql';
 import { FaultInjection } from './fault-injection.ts';
 import { ModelledTarget } from './modelled-target.ts';
+import { spacing } from './content-oracle.ts';
 import type { Plan } from './plan.ts';
 import { SeededRandom } from './seeded-random.ts';
 import { SharedBus } from './shared-bus.ts';
@@ -13,7 +14,7 @@ import { trackedOpener } from './tracked-device.ts';
 import { VirtualTime } from './virtual-time.ts';
 
 /** Bytes of the smallest volume. */
-export const unit = 64 * 1024;
+export const unit = spacing;
 /** Units of each array: few, so that they are fought for. */
 export const unitsOfArray = 14;
 
@@ -45,6 +46,8 @@ export class World {
   /** What is wrong, in the order of its being seen. */
   readonly findings: string[] = [];
   readonly seats: readonly Seat[];
+  /** Whether two volume services share the work on the same arrays. */
+  readonly twins: boolean;
   readonly #plugin;
   readonly #bus: SharedBus;
   readonly #sabotage: Sabotage;
@@ -52,6 +55,7 @@ export class World {
 
   constructor({ seed, twins }: Plan, sabotage: Sabotage = {}) {
     this.#sabotage = sabotage;
+    this.twins = twins;
     const volume1 = { host: 'volume-1', roles: ['volume'], serves: ['a', 'b'], process: null, storage: null } as const;
     this.seats = [
       { host: 'scheduler-1', roles: ['scheduler'], serves: [], process: null, storage: null },
@@ -155,6 +159,15 @@ export class World {
       return image;
     }
     return null;
+  }
+
+  /** What a volume holds that is nobody's; `null` when no array has one of that name. */
+  readForeign(reference: string): Uint8Array | null {
+    const object = Object.values(this.arrays).flatMap(({ foreign }) => foreign.get(reference) ?? [])[0];
+    if (!object) return null;
+    const image = new Uint8Array(object.size);
+    object.read(image, 0);
+    return image;
   }
 
   /** What is on all arrays, by placement. */
