@@ -127,9 +127,7 @@ export class Clients implements Acting {
 
   async extend(random: SeededRandom, project: string): Promise<void> {
     const volume = await this.#volume(random, project);
-    if (!volume) return;
-    const size = volume.size + (1 + random.below(4)) * unit;
-    this.#promise(await this.#call(random, (storage) => storage.volumes.extend(member(project), volume.id, size)));
+    if (volume) await this.#grow(random, project, volume.id, volume.size + (1 + random.below(4)) * unit);
   }
 
   async revert(random: SeededRandom, project: string): Promise<void> {
@@ -149,11 +147,15 @@ export class Clients implements Acting {
 
   /** Makes a volume smaller; now and then without the confirmation that this takes. */
   async shrink(random: SeededRandom, project: string): Promise<void> {
-    const volume = await this.#volume(random, project, ({ size }) => size > unit);
+    const large = ({ size, status }: Volume) => size > unit && status === 'available';
+    const hasEnd = ({ id }: Volume) => this.histories.of(id)?.present.some((stamp, block) => block > 0 && stamp > 0) ?? false;
+    const volume =
+      (await this.#volume(random, project, (each) => large(each) && hasEnd(each))) ??
+      (await this.#volume(random, project, large));
     const before = volume && this.histories.of(volume.id);
     if (!before) return;
     const { id } = volume;
-    const size = (1 + random.below(volume.size / unit - 1)) * unit;
+    const size = (1 + random.below(hasEnd(volume) ? 1 : volume.size / unit - 1)) * unit;
     const confirmation = random.chance(0.1) ? undefined : id;
     const begun = await this.histories.changing(id, () =>
       this.#call(random, (storage) => storage.volumes.shrink(member(project), id, size, confirmation)),
@@ -169,6 +171,8 @@ export class Clients implements Acting {
         this.#world.find(`volume ${id} held ${whole.join()} and holds ${stamps.join()} since it was made smaller`);
       }
       this.histories.begin(id, new WriteHistory(stamps));
+      // What was cut off must not come back when it grows again.
+      if (this.#hosts.writing) this.#grow(random, project, id, volume.size).catch((error: unknown) => this.#judge(error));
     });
   }
 
@@ -381,6 +385,10 @@ export class Clients implements Acting {
       if (begun.volume.multiattach) this.#shared.add(begun.volume.id);
       this.histories.begin(begun.volume.id, new WriteHistory(base));
     });
+  }
+
+  async #grow(random: SeededRandom, project: string, id: string, size: number): Promise<void> {
+    this.#promise(await this.#call(random, (storage) => storage.volumes.extend(member(project), id, size)));
   }
 
   /** What a volume or snapshot holds now; `null` when it is gone meanwhile. */

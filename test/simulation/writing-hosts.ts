@@ -14,6 +14,10 @@ export class WritingHosts {
     this.#world = world;
   }
 
+  get writing(): boolean {
+    return this.#writing;
+  }
+
   /** No more writes. */
   stop(): void {
     this.#writing = false;
