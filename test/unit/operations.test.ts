@@ -21,7 +21,7 @@ import { scriptedDriver, type Script, untilAborted } from './scripted-driver.ts'
 const mib = 2 ** 20;
 const alice = caller('alice');
 const patience = 10_000;
-const impatient = { retryPauses: [1, 1], sweep: 20, drain: 0 };
+const impatient = { retryPauses: [1, 1], busyPause: 5, sweep: 20, drain: 0 };
 
 describe('durable operations', () => {
   let directory: string;
@@ -214,15 +214,42 @@ describe('durable operations', () => {
   it('keeps a volume whose deletion failed, and deletes it later', async () => {
     let broken = true;
     const storage = await start((verb) => {
-      if (verb === 'delete' && broken) throw new ScoriaError('backend-busy', 'The volume is open.');
+      if (verb === 'delete' && broken) throw new ScoriaError('backend-failed', 'The array refuses.');
     });
     const { volume, operationId } = await storage.volumes.create(alice, { size: mib });
     await storage.operations.wait(operationId, patience);
     const failing = await storage.volumes.delete(alice, volume.id);
-    await expect(storage.operations.wait(failing.operationId, patience)).rejects.toMatchObject({ code: 'backend-busy' });
+    await expect(storage.operations.wait(failing.operationId, patience)).rejects.toMatchObject({ code: 'backend-failed' });
     expect(await storage.volumes.get(alice, volume.id)).toMatchObject({ status: 'error_deleting' });
     broken = false;
     await storage.operations.wait((await storage.volumes.delete(alice, volume.id)).operationId, patience);
+    expect(objects()).toEqual([]);
+  });
+
+  it('deletes what somebody has open when it is free, says meanwhile who has it, and outlives a restart and other faults', async () => {
+    let holder = 'somebody';
+    let tries = 0;
+    const script: Script = (verb) => {
+      if (verb !== 'delete') return;
+      tries += 1;
+      if (tries === 12) throw new ScoriaError('backend-unavailable', 'The array is restarting.');
+      if (holder !== '') throw new ScoriaError('backend-busy', `The volume is open in ${holder}.`);
+    };
+    const first = await start(script);
+    const { volume, operationId } = await first.volumes.create(alice, { size: mib });
+    await first.operations.wait(operationId, patience);
+    const deletion = await first.volumes.delete(alice, volume.id);
+    await vi.waitUntil(() => tries > 6, patience);
+    await running.pop()?.stop();
+    const second = await start(script, { worker: { ...impatient, alone: true } });
+    await vi.waitUntil(() => tries > 15, patience);
+    expect(await second.volumes.get(alice, volume.id)).toMatchObject({ status: 'deleting' });
+    const failures = (await second.operations.journal(alice, deletion.operationId)).filter(({ event }) => event === 'failed');
+    expect(failures[0]?.error?.message).toBe('The volume is open in somebody.');
+    // It does not grow with the time that this takes.
+    expect(failures.length).toBeLessThan(10);
+    holder = '';
+    expect(await second.operations.wait(deletion.operationId, patience)).toMatchObject({ status: 'succeeded' });
     expect(objects()).toEqual([]);
   });
 

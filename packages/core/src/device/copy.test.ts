@@ -40,13 +40,15 @@ test('copies data, leaves holes, drops what the target held and tells its progre
   await target.write(filled(17 * MiB, 9), 0);
   const seen: [number, number][] = [];
   await copyDevice(source, target, { signal: never, progress: (done, total) => seen.push([done, total]) });
+  // Once at the start, and when what the target held is freed.
+  expect(seen.filter(([done]) => done === 0)).toHaveLength(2);
   expect((await content(target)).equals(Buffer.concat([await content(source), Buffer.alloc(MiB)]))).toBe(true);
   expect((await stat(join(directory, 'target'))).blocks * 512).toBeLessThan(4 * MiB);
   const total = seen[0]?.[1];
   expect(seen[0]?.[0]).toBe(0);
   expect(seen.at(-1)).toEqual([total, total]);
   expect(total).toBeLessThan(4 * MiB);
-  expect(seen.every(([done], i) => i === 0 || done > (seen[i - 1]?.[0] ?? 0))).toBe(true);
+  expect(seen.slice(1).every(([done], i) => i === 0 || done > (seen[i]?.[0] ?? 0))).toBe(true);
 });
 
 test('zeroes that the source has allocated take no space in the target', async () => {

@@ -5,7 +5,7 @@ import type { BlockDevice, Extent } from './block-device.ts';
 export interface CopyOptions {
   /** Stops the copy within a chunk; it then rejects with the signal's reason. */
   readonly signal: AbortSignal;
-  /** Called at the start and after each chunk, in bytes; `total` is what the source has allocated. */
+  /** Called at the start, after each part of the target that is freed, and after each chunk, in bytes; `total` is what the source has allocated. */
   progress(done: number, total: number): void;
   /** Bytes a chunk, a multiple of both block sizes. Default: 1 MiB. */
   readonly chunk?: number;
@@ -40,11 +40,6 @@ export async function copyDevice(source: BlockDevice, target: BlockDevice, optio
     throw new ScoriaError('device-out-of-range', `A copy in chunks of ${chunk} bytes does not fit blocks of ${unit} bytes`);
   }
   signal.throwIfAborted();
-  for await (const piece of pieces(target.allocatedExtents(0, target.size), discardPiece, target.blockSize, target.size)) {
-    signal.throwIfAborted();
-    await target.discard(piece.offset, piece.length);
-  }
-
   let total = 0;
   for await (const extent of source.allocatedExtents(0, source.size)) {
     signal.throwIfAborted();
@@ -53,6 +48,12 @@ export async function copyDevice(source: BlockDevice, target: BlockDevice, optio
   let done = 0;
   let flushed = 0;
   progress(0, total);
+  for await (const piece of pieces(target.allocatedExtents(0, target.size), discardPiece, target.blockSize, target.size)) {
+    signal.throwIfAborted();
+    await target.discard(piece.offset, piece.length);
+    // Nothing is copied yet, but it is a sign of life: a device may write every zero.
+    progress(0, total);
+  }
 
   const chunks = pieces(source.allocatedExtents(0, source.size), chunk, unit, source.size);
   let failed = false;

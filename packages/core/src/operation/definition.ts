@@ -42,6 +42,8 @@ export interface EffectStep<Input, State> extends Step {
   when?(state: State, input: Input): boolean;
   run(context: StepContext<Input, State> & PluginCall): Promise<Partial<State> | void>;
   undo?(context: StepContext<Input, State> & PluginCall): Promise<Partial<State> | void>;
+  /** What is done cannot be undone by giving up: while the backend is busy it is tried again, for as long as that takes. */
+  readonly waitsWhileBusy?: boolean;
   /** For plans: bytes that the step would copy, told before it runs; 0 when it would be passed over. */
   copies?(transaction: Transaction, context: StepContext<Input, State>): Promise<number>;
 }

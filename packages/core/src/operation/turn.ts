@@ -75,6 +75,8 @@ export class Turn {
   #state: object;
   #attempts: number;
   #error: ScoriaError | null;
+  /** When the present step is tried again by whoever takes the operation then. */
+  #notBefore: number | null = null;
   /** The undoing of the present step was given up. */
   #abandoned = false;
 
@@ -96,6 +98,7 @@ export class Turn {
    */
   async take(outcome: Outcome | null, refusal: Refusal | null, cancelRequested: boolean): Promise<AnyEffect | null> {
     if (outcome) this.#record(outcome);
+    if (this.#notBefore !== null) return this.#handOver(this.#parts.operation.role);
     for (;;) {
       const step = this.#definition.steps[this.#step];
       if (this.#status === 'running') {
@@ -130,16 +133,33 @@ export class Turn {
       return;
     }
     const { error } = outcome;
-    const again = error.retryable && error.code !== 'cancelled' && this.#attempts < this.#parts.settings.retryPauses.length;
+    const { retryPauses, busyPause } = this.#parts.settings;
+    const busy = error.code === 'backend-busy' && this.#waitsWhileBusy();
+    if (!busy && this.#waiting) this.#attempts = 0;
+    const again = error.retryable && error.code !== 'cancelled' && this.#attempts < retryPauses.length;
     if (again) {
       this.#note('failed', error);
       this.#attempts += 1;
+    } else if (busy) {
+      if (!this.#waiting) this.#note('failed', error);
+      this.#attempts = retryPauses.length + 1;
+      this.#notBefore = this.#parts.now + busyPause;
     } else if (this.#status === 'running') {
       this.#undoFrom(error);
     } else {
       this.#note('failed', error);
       this.#abandoned = true;
     }
+  }
+
+  #waitsWhileBusy(): boolean {
+    const step = this.#definition.steps[this.#step];
+    return this.#status === 'running' && step?.kind === 'effect' && step.waitsWhileBusy === true;
+  }
+
+  /** The step has been found busy so often that the journal tells no more of it. */
+  get #waiting(): boolean {
+    return this.#attempts > this.#parts.settings.retryPauses.length;
   }
 
   #undoFrom(error: ScoriaError): void {
@@ -194,7 +214,7 @@ export class Turn {
   }
 
   async #begin(step: AnyEffect): Promise<AnyEffect> {
-    this.#note(this.#status === 'running' ? 'start' : 'undo');
+    if (!this.#waiting) this.#note(this.#status === 'running' ? 'start' : 'undo');
     this.#started = true;
     await this.#write(step.role, true);
     return step;
@@ -262,6 +282,7 @@ export class Turn {
         backendId: this.#backendId(),
         leaseOwner: keep ? owner : null,
         leaseUntil: keep ? now + settings.lease : 0,
+        ...(this.#notBefore !== null && { notBefore: this.#notBefore }),
         ...(ended && { endedAt: now }),
       },
       now,

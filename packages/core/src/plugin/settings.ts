@@ -17,6 +17,8 @@ export interface WorkerSettings {
   readonly drain: number;
   /** Attempts of a step whose error may pass, and the pauses between them. */
   readonly retryPauses: readonly number[];
+  /** Time until a step that waits while its backend is busy is tried again, once the pauses are used up. */
+  readonly busyPause: number;
 }
 
 /** Settings of this installation that core's parts share. */
@@ -45,4 +47,5 @@ export const defaultWorkerSettings: WorkerSettings = {
   sweep: 5_000,
   drain: 1_500,
   retryPauses: [200, 1_000, 3_000],
+  busyPause: 10_000,
 };

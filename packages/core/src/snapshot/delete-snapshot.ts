@@ -17,6 +17,7 @@ export const deleteSnapshot = defineOperation<z.infer<typeof inputSchema>, z.inf
       kind: 'effect',
       name: 'delete',
       role: 'volume',
+      waitsWhileBusy: true,
       when: (_state, input) => input.placementId !== null,
       async run(context) {
         if (context.input.placementId === null) return;

@@ -22,6 +22,7 @@ export const deleteVolume = defineOperation<z.infer<typeof inputSchema>, z.infer
       kind: 'effect',
       name: 'delete-snapshots',
       role: 'volume',
+      waitsWhileBusy: true,
       when: (_state, input) => input.snapshots.some((snapshot) => snapshot.placementId !== null),
       async run(context) {
         const { store, backends } = context.services;
@@ -36,6 +37,7 @@ export const deleteVolume = defineOperation<z.infer<typeof inputSchema>, z.infer
       kind: 'effect',
       name: 'delete',
       role: 'volume',
+      waitsWhileBusy: true,
       when: (_state, input) => input.placementId !== null,
       async run(context) {
         const { store, backends } = context.services;
