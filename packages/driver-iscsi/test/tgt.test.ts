@@ -23,6 +23,16 @@ afterEach(async () => {
   await rm(directory, { recursive: true, force: true });
 });
 
+/** Some block device of this machine; nothing is read from it. */
+const blockDevice = await findBlockDevice();
+async function findBlockDevice(): Promise<string | null> {
+  for (const name of await readdir('/dev')) {
+    const found = await stat(join('/dev', name)).catch(() => null);
+    if (found?.isBlockDevice()) return join('/dev', name);
+  }
+  return null;
+}
+
 async function requestOf(more: Partial<ExportRequest> = {}): Promise<ExportRequest> {
   return {
     accessId: systemRandom.uuid(),
@@ -469,6 +479,8 @@ describe('a process that is killed', () => {
 
 describe('limits', () => {
   const rate = (perSecond: number) => ({ perSecond, burst: perSecond });
+  const told = () => readFile(join(directory, 'io.max'), 'ascii');
+  beforeEach(() => writeFile(join(directory, 'io.max'), ''));
 
   test('are not there without the control group of tgtd', async () => {
     expect(transportOn(noExec).limit).toBeUndefined();
@@ -480,35 +492,89 @@ describe('limits', () => {
     ['a total', { totalBytes: rate(1_000) }],
     ['a size of operations', { operationSize: 4096 }],
   ])('of %s are refused, and the volume is not published', async (_, limits) => {
-    await writeFile(join(directory, 'io.max'), '');
     const { tgtd, transport } = await started({ cgroup: directory });
+    const before = tgtd.commands.length;
     await expect(transport.export(await requestOf({ limits }), call)).rejects.toMatchObject({ code: 'not-supported' });
-    expect([tgtd.targets.size, tgtd.accounts.size]).toEqual([0, 0]);
-    expect(await readFile(join(directory, 'io.max'), 'ascii')).toBe('');
+    expect(tgtd.commands).toHaveLength(before);
+    expect(await told()).toBe('');
   });
 
-  test('of a control group that is not there are an error', async () => {
-    const limits = new DeviceLimits(join(directory, 'missing'));
-    const device = await blockDevice();
-    if (device === null) return;
-    await expect(limits.set('volume', { path: device }, null)).rejects.toMatchObject({ code: 'transport-failed' });
-  });
+  describe.skipIf(blockDevice === null)('of a block device', () => {
+    const onDevice = { device: { kind: 'path', path: blockDevice ?? '', blockSize: 512 as const } };
 
-  test('are written with the number of the device', async (context) => {
-    const device = await blockDevice();
-    if (device === null) return context.skip('this machine has no block device');
-    await writeFile(join(directory, 'io.max'), '');
-    const limits = new DeviceLimits(directory);
-    await limits.set('volume', { path: device }, { readOperations: rate(100), writeBytes: rate(1_048_576) });
-    expect(await readFile(join(directory, 'io.max'), 'ascii')).toMatch(/^\d+:\d+ rbps=max wbps=1048576 riops=100 wiops=max\n$/);
-  });
+    test('are an error where the control group is not there', async () => {
+      const limits = new DeviceLimits(join(directory, 'missing'));
+      const held = await limits.checked('volume', onDevice.device, null);
+      await expect(limits.set('volume', held)).rejects.toMatchObject({ code: 'transport-failed' });
+    });
 
-  /** Some block device of this machine; nothing is read from it. */
-  async function blockDevice(): Promise<string | null> {
-    for (const name of await readdir('/dev')) {
-      const found = await stat(join('/dev', name)).catch(() => null);
-      if (found?.isBlockDevice()) return join('/dev', name);
-    }
-    return null;
-  }
+    test('are written with its number, and never above what is asked for', async () => {
+      const { transport } = await started({ cgroup: directory });
+      await transport.export(
+        await requestOf({ ...onDevice, limits: { readOperations: rate(100.7), writeBytes: rate(1_048_576) } }),
+        call,
+      );
+      expect(await told()).toMatch(/^\d+:\d+ rbps=max wbps=1048576 riops=100 wiops=max\n$/);
+    });
+
+    test.each([
+      ['other', rate(300), 'riops=300'],
+      ['no', undefined, 'riops=max'],
+    ])('change when a published access is asked for again with %s limits', async (_, readOperations, expected) => {
+      const { tgtd, transport } = await started({ cgroup: directory });
+      const request = await requestOf({ ...onDevice, limits: { readOperations: rate(100) } });
+      await transport.export(request, call);
+      await transport.export({ ...request, limits: readOperations && { readOperations } }, call);
+      expect(await told()).toContain(expected);
+      expect(tgtd.targets.size).toBe(1);
+    });
+
+    test('are set again for an access that an earlier process has published', async () => {
+      const { tgtd, transport } = await started({ cgroup: directory });
+      const request = await requestOf({ ...onDevice, limits: { readOperations: rate(100) } });
+      await transport.export(request, call);
+      await writeFile(join(directory, 'io.max'), '');
+      const next = transportOn(tgtd, { cgroup: directory });
+      await next.start(call);
+      await next.export(request, call);
+      expect(await told()).toContain('riops=100');
+    });
+
+    test('that are set already are not written again, since the kernel would allow a new burst', async () => {
+      const { transport } = await started({ cgroup: directory });
+      const limits = { readOperations: rate(100) };
+      const request = await requestOf({ ...onDevice, limits });
+      await transport.export(request, call);
+      const own = await told();
+      const others = `259:9999 rbps=max wbps=5000 riops=max wiops=max\n${own}`;
+      await writeFile(join(directory, 'io.max'), others);
+      await transport.export(request, call);
+      await transport.limit?.(request.volumeId, limits, call);
+      expect(await told()).toBe(others);
+      await transport.limit?.(request.volumeId, null, call);
+      expect(await told()).not.toBe(others);
+      await writeFile(join(directory, 'io.max'), '');
+      await transport.limit?.(request.volumeId, null, call);
+      expect(await told()).toBe('');
+    });
+
+    test.each(['readOperations', 'writeOperations', 'readBytes', 'writeBytes'] as const)(
+      'that are lower for %s than the kernel takes are refused before anything changes',
+      async (quantity) => {
+        const { tgtd, transport } = await started({ cgroup: directory });
+        const request = await requestOf({ ...onDevice, limits: { [quantity]: rate(2) } });
+        await transport.export(request, call);
+        const [before, commands] = [await told(), tgtd.commands.length];
+        expect(before).toMatch(/=2\b/);
+        const refused = { code: 'not-supported', message: expect.stringContaining(quantity) };
+        const limits = { [quantity]: rate(1.9) };
+        await expect(transport.limit?.(request.volumeId, limits, call)).rejects.toMatchObject(refused);
+        for (const changed of [request, await requestOf(onDevice), { ...request, readOnly: true }]) {
+          await expect(transport.export({ ...changed, limits }, call)).rejects.toMatchObject(refused);
+        }
+        expect(await told()).toBe(before);
+        expect(tgtd.commands).toHaveLength(commands);
+      },
+    );
+  });
 });

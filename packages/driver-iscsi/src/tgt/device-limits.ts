@@ -1,9 +1,9 @@
-import { writeFile } from 'node:fs/promises';
+import { readFile, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { limitedQuantities, ScoriaError, type DeviceLocator, type IoLimits, type LimitedQuantity } from '@scoria/core';
 import { blockNodeNumber } from '../block-node.ts';
 
-/** The keys of `io.max` (Linux, Documentation/admin-guide/cgroup-v2.rst, "IO Interface Files"). */
+/** The keys of `io.max` (Linux, Documentation/admin-guide/cgroup-v2.rst, "IO Interface Files"), as the kernel orders them. */
 const keyOf: Readonly<Partial<Record<LimitedQuantity, string>>> = {
   readBytes: 'rbps',
   writeBytes: 'wbps',
@@ -11,22 +11,37 @@ const keyOf: Readonly<Partial<Record<LimitedQuantity, string>>> = {
   writeOperations: 'wiops',
 };
 const keys = Object.values(keyOf);
+/** What `io.max` says of a device that is not limited, by not naming it. */
+const unlimited = ratesOf(() => undefined);
+/** The kernel takes no lower rate (Linux, block/blk-throttle.c, `tg_set_limit`). */
+const lowest = 2;
+
+/** A block device, and what `io.max` is to say of it. */
+export interface DeviceRates {
+  /** `major:minor`. */
+  readonly number: string;
+  /** All keys with their values. */
+  readonly rates: string;
+}
 
 /**
  * Rates that the kernel holds one process group to, block device by block device: `io.max` of a control group. It knows
  * reading and writing apart, no totals and no bursts, and no files.
  */
 export class DeviceLimits {
-  readonly #cgroup: string;
+  readonly #file: string;
 
   /** @param cgroup - folder of the control group. */
   constructor(cgroup: string) {
-    this.#cgroup = cgroup;
+    this.#file = join(cgroup, 'io.max');
   }
 
-  /** Holds a device to limits; `null` lifts them. `not-supported` names the limit that the kernel cannot keep. */
-  async set(volumeId: string, device: Pick<DeviceLocator, 'path'>, limits: IoLimits | null): Promise<void> {
-    const number = await blockNodeNumber(device.path);
+  /**
+   * The rates that keep a device to limits; to none when they are `null`. Gives `null` for a file, which has no limits.
+   * Changes nothing. `not-supported` names the limit that the kernel cannot keep.
+   */
+  async checked(volumeId: string, { path }: Pick<DeviceLocator, 'path'>, limits: IoLimits | null): Promise<DeviceRates | null> {
+    const number = await blockNodeNumber(path);
     const wanted = limitedQuantities.filter((quantity) => limits?.[quantity] !== undefined);
     const foreign = wanted.find((quantity) => keyOf[quantity] === undefined);
     if (foreign !== undefined || limits?.operationSize !== undefined) {
@@ -37,22 +52,40 @@ export class DeviceLimits {
       );
     }
     if (number === null) {
-      if (wanted.length === 0) return;
+      if (wanted.length === 0) return null;
       throw new ScoriaError('not-supported', `Volume ${volumeId} is a file: with tgt only block devices can be limited`);
     }
-    const rates = keys.map((key) => {
-      const quantity = wanted.find((candidate) => keyOf[candidate] === key);
-      const rate = quantity === undefined ? undefined : limits?.[quantity]?.perSecond;
-      return `${key}=${rate === undefined ? 'max' : Math.max(1, Math.round(rate))}`;
-    });
-    const file = join(this.#cgroup, 'io.max');
+    const rateOf = (quantity: LimitedQuantity | undefined) => quantity && limits?.[quantity]?.perSecond;
+    const low = wanted.find((quantity) => (rateOf(quantity) ?? lowest) < lowest);
+    if (low !== undefined) {
+      throw new ScoriaError(
+        'not-supported',
+        `Volume ${volumeId} cannot be held to ${low} of ${rateOf(low)} per second: with tgt the kernel takes no limit below ${lowest}`,
+        { remedy: `Use a QoS spec with at least ${lowest} per second, or the embedded target.` },
+      );
+    }
+    return { number, rates: ratesOf((key) => rateOf(wanted.find((quantity) => keyOf[quantity] === key))) };
+  }
+
+  /** Holds a device to its rates from here on. One that is held to them already gets no new burst. */
+  async set(volumeId: string, device: DeviceRates | null): Promise<void> {
+    if (device === null) return;
+    const { number, rates } = device;
     try {
-      await writeFile(file, `${number} ${rates.join(' ')}\n`, { flag: 'r+' });
+      // Whatever is written begins a new slice of the kernel's time, in which what was done before does not count.
+      const told = (await readFile(this.#file, 'ascii')).split('\n').find((line) => line.startsWith(`${number} `));
+      if ((told ?? `${number} ${unlimited}`) === `${number} ${rates}`) return;
+      await writeFile(this.#file, `${number} ${rates}\n`, { flag: 'r+' });
     } catch (error) {
-      throw new ScoriaError('transport-failed', `The limits of volume ${volumeId} cannot be written to ${file}`, {
+      throw new ScoriaError('transport-failed', `The limits of volume ${volumeId} cannot be written to ${this.#file}`, {
         cause: error,
         remedy: 'See that "cgroup" names the control group of tgtd and that the io controller is enabled in its parent.',
       });
     }
   }
+}
+
+function ratesOf(rateOf: (key: string) => number | undefined): string {
+  const rates = keys.map((key) => [key, rateOf(key)] as const);
+  return rates.map(([key, rate]) => `${key}=${rate === undefined ? 'max' : Math.floor(rate)}`).join(' ');
 }

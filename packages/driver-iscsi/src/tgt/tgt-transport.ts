@@ -69,7 +69,7 @@ export class TgtTransport implements Transport {
     this.limit = async (volumeId, wanted, { signal }) => {
       signal.throwIfAborted();
       const unit = [...this.#units.values()].find((candidate) => candidate.volumeId === volumeId);
-      if (unit) await limits.set(volumeId, unit, wanted);
+      if (unit) await limits.set(volumeId, await limits.checked(volumeId, unit, wanted));
     };
   }
 
@@ -116,15 +116,20 @@ export class TgtTransport implements Transport {
     // Only what goes past the page cache is counted to tgtd's control group, and only block devices are limited.
     const direct = (await blockNodeNumber(device.path)) !== null;
     const unit: PublishedUnit = { path: device.path, blockSize: device.blockSize, direct, volumeId, readOnly };
+    // What an earlier volume was held to on this device must not hold this one.
+    const rates = (await this.#limits?.checked(volumeId, device, limits ?? null)) ?? null;
     const admitted = { ...request, initiator: bound };
     await this.#locks.run([accessId], async () => {
       signal.throwIfAborted();
       const tid = await this.#claim(admitted, unit, signal);
-      if (tid === null) return void this.#units.set(accessId, unit);
+      if (tid === null) {
+        this.#units.set(accessId, unit);
+        await this.#limits?.set(volumeId, rates);
+        return;
+      }
       try {
         await this.#listen(signal);
-        // What an earlier volume was held to on this device must not hold this one.
-        await this.#limits?.set(volumeId, device, limits ?? null);
+        await this.#limits?.set(volumeId, rates);
         await this.#targets.addUnit(tid, unit);
         signal.throwIfAborted();
         await this.#targets.admit(tid, admitted);
