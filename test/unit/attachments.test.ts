@@ -1,4 +1,4 @@
-import { type BlockStorage, systemRandom } from '@scoria/core';
+import { type BlockStorage, type PluginCall, systemRandom } from '@scoria/core';
 import { MemoryBackend, memoryDriver } from '@scoria/driver-memory';
 import { createSqliteStore } from '@scoria/store-sql';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
@@ -20,16 +20,18 @@ describe('attachments', () => {
   beforeEach(async () => {
     transport = new RecordingTransport();
     array = backend();
-    storage = await memoryInstance({
+    storage = await start(memoryDriver({ backend: array }));
+  });
+  afterEach(() => storage.stop());
+
+  const start = (plugin: ReturnType<typeof memoryDriver>): Promise<BlockStorage> =>
+    memoryInstance({
       plugins: {
-        backends: { memory: { plugin: memoryDriver({ backend: array }), transport: 'wire' } },
+        backends: { memory: { plugin, transport: 'wire' } },
         transports: { wire: { plugin: recordingTransport(transport) } },
       },
       worker: { retryPauses: [1], drain: 0 },
     });
-  });
-  afterEach(() => storage.stop());
-
   async function volume(options: { multiattach?: boolean } = {}): Promise<string> {
     const { volume: made, operationId } = await storage.volumes.create(alice, { size: mib, ...options });
     await storage.operations.wait(operationId, patience);
@@ -184,6 +186,32 @@ describe('attachments', () => {
     const snapshot = await storage.snapshots.create(alice, { volumeId: id, force: true });
     await storage.operations.wait(snapshot.operationId, patience);
     expect(transport.calls).toEqual(['hold', 'release']);
+  });
+
+  it.each([
+    { instantCopies: true, calls: ['hold', 'release'] },
+    // Writes cannot be held for as long as the driver would take.
+    { instantCopies: false, calls: ['hold', 'release', 'copy'] },
+  ])('see a clone of the volume in use, by a driver of instant copies: $instantCopies', async ({ instantCopies, calls }) => {
+    await storage.stop();
+    const plugin = memoryDriver({ backend: backend() });
+    storage = await start({
+      ...plugin,
+      create: (context) => {
+        const driver = plugin.create(context);
+        const pools = driver.pools.bind(driver);
+        return Object.assign(driver, {
+          pools: async (call: PluginCall) => (await pools(call)).map((pool) => ({ ...pool, instantCopies })),
+        });
+      },
+    });
+    const id = await volume();
+    const attachment = await storage.attachments.create(alice, { volumeId: id, connector: host1 });
+    await storage.attachments.complete(alice, attachment.id);
+    transport.calls.length = 0;
+    const { operationId } = await storage.volumes.create(alice, { sourceVolumeId: id });
+    await storage.operations.wait(operationId, patience);
+    expect(transport.calls).toEqual(calls);
   });
 
   it('let no snapshot pass whose writes were not held', async () => {

@@ -76,7 +76,7 @@ export const createSnapshot = defineOperation<Input, State>({
         const [snapshot, volume] = [await snapshotObject(context), await volumeObject(context)];
         const capture = () => backend.driver.createSnapshot(snapshot, volume, context);
         const discard = () => backend.driver.deleteSnapshot(snapshot, context);
-        return { made: await captured(backend, context.input.volumeId, context, capture, discard) };
+        return { made: await captured(backend, context.input.volumeId, context, { capture, discard }) };
       },
       async undo(context) {
         const { driver } = context.services.backends.get(context.state.backendId ?? '');

@@ -2,7 +2,7 @@ import { z } from 'zod';
 import { ScoriaError } from '../error/scoria-error.ts';
 import { leaveFailureMessage } from '../message/failure-message.ts';
 import { defineOperation, type StepContext } from '../operation/definition.ts';
-import { bytesToCopy } from '../placement/copy-estimate.ts';
+import { bytesToCopy, copiesInstantly } from '../placement/copy-estimate.ts';
 import { backendObject } from '../placement/backends.ts';
 import { type BackendObject, type PluginCall } from './driver.ts';
 import { captured, fillFromStill, fillFromVolume } from './point-in-time.ts';
@@ -98,6 +98,7 @@ export const createVolume = defineOperation<Input, State>({
         const source = await sourceObject(context);
         // A copy is as large as its source at first; the step "grow" gives it the rest.
         const copy = { ...request, size: source.size };
+        const empty = async () => ({ ...(await driver.create(request, context)), filled: false });
         if (input.source.kind === 'snapshot' && driver.createFromSnapshot) {
           return { made: await driver.createFromSnapshot(copy, source, context) };
         }
@@ -105,9 +106,11 @@ export const createVolume = defineOperation<Input, State>({
         if (input.source.kind === 'volume' && clone) {
           const capture = () => clone.call(driver, copy, source, context);
           const discard = () => driver.delete(copy, context);
-          return { made: await captured(backend, input.source.id, context, capture, discard) };
+          const instant = await copiesInstantly(services.store.reading, input.source.placementId);
+          const way = { capture, discard, empty: instant ? undefined : empty };
+          return { made: await captured(backend, input.source.id, context, way) };
         }
-        return { made: { ...(await driver.create(request, context)), filled: false } };
+        return { made: await empty() };
       },
       async undo(context) {
         await context.services.backends.get(context.state.backendId ?? '').driver.delete(await target(context), context);

@@ -52,7 +52,10 @@ export interface PoolReport {
   readonly maxOverSubscription: number;
   /** Share of `total` that is never promised, 0 to 1. */
   readonly reserved: number;
-  /** Whether snapshots, clones and reverts within the pool move no bytes. Default: `false`. For estimates only. */
+  /**
+   * Whether snapshots, clones and reverts within the pool move no bytes. Default: `false`; a clone of a volume in use is
+   * then left to the transport, where that can copy, because writes cannot be held for as long as it takes.
+   */
   readonly instantCopies?: boolean | undefined;
   /** Further capabilities that extra specs of a volume type may ask for. */
   readonly capabilities: Readonly<Record<string, string | number | boolean>>;

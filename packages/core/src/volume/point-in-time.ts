@@ -6,6 +6,16 @@ import type { BackendObject, CreatedCopy, PluginCall } from '../volume/driver.ts
 /** Longest time that writes to a volume in use are held for a driver's instant snapshot, ms. Initiators give up after 30 s. */
 const longestHold = 15_000;
 
+/** How a copy of a volume can be made. */
+export interface Capture {
+  /** Lets the driver make it. */
+  capture(): Promise<CreatedCopy>;
+  /** Removes what that has made. */
+  discard(): Promise<void>;
+  /** Makes what the copy is put into later; for a driver that would move every byte meanwhile. */
+  empty?: (() => Promise<CreatedCopy>) | undefined;
+}
+
 /**
  * Runs a driver's snapshot or clone of a volume while the transport holds writes back, so that the copy is one point in
  * time. A copy that came back unfilled needs no hold: filling it takes its own point in time. Where the transport cannot
@@ -16,11 +26,14 @@ export async function captured(
   backend: ServedBackend,
   volumeId: string,
   call: PluginCall,
-  capture: () => Promise<CreatedCopy>,
-  discard: () => Promise<void>,
+  { capture, discard, empty }: Capture,
 ): Promise<CreatedCopy> {
   const token = await backend.transport?.hold?.(volumeId, longestHold, call);
   if (typeof token !== 'string') return capture();
+  if (empty) {
+    await backend.transport?.release?.(token, call);
+    return empty();
+  }
   let copy: CreatedCopy;
   try {
     copy = await capture();
