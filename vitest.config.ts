@@ -67,8 +67,6 @@ export default defineConfig({
         ...shared,
         test: {
           name: 'lab',
-          // A guest shares its processor with all else; what fails three times fails.
-          retry: 2,
           include: ['test/lab/**/*.test.ts'],
           exclude: ['test/lab/launcher.test.ts'],
           globalSetup: ['test/node-version.ts', 'test/lab/in-guest.ts'],

@@ -13,19 +13,11 @@ const layouts = {
   thick: { provisioning: 'thick', freeSpace: 'zeroed' },
 } as const;
 
-/** Checks that do not depend on the layout are made of thin volumes alone, unless all is asked for. */
-const ofAnyLayout = /^(device-|fence-|deadline-|secrets-|list-(while|aborted)|abort-settles|check-)/;
-const all = process.env['LAB_LONG'] === '1';
-
 /** Dozens of commands a check, each several times slower than on the host: milliseconds of a check. */
 const patience = 300_000;
-function testOf(layout: string): Runner['test'] {
-  const declare = (name: string, body: () => Promise<void>) => {
-    if (layout === 'thick' && !all && ofAnyLayout.test(name)) test.skip(name, body);
-    else test(name, body, patience);
-  };
-  return Object.assign(declare, { skip: test.skip });
-}
+const patientTest: Runner['test'] = Object.assign((name: string, body: () => Promise<void>) => test(name, body, patience), {
+  skip: test.skip,
+});
 
 describe.each(Object.entries(layouts))('%s', (name, layout) => {
   // One group for all checks: making one takes longer than most of them.
@@ -42,7 +34,7 @@ describe.each(Object.entries(layouts))('%s', (name, layout) => {
   };
   driverConformance({
     describe,
-    test: testOf(name),
+    test: patientTest,
     capabilities: plugin.capabilities,
     soon: 60_000,
     create: () => startDriver(plugin, { volumeGroups: [name], ...layout }, { installationId, cleanup }),

@@ -11,9 +11,6 @@ bash test/lab/install.sh
 export PATH="$PWD/node_modules/.bin:$PATH"
 npm run --silent build:js
 
-# The launcher's own tests run where it does. Whoever names suites wants those alone.
-[ "$#" -gt 0 ] || node node_modules/vitest/vitest.mjs run --project launcher
-
 share=()
 [ -z "${TEST_REPORTS:-}" ] || share=(--share "$TEST_REPORTS")
 # The long forms take an hour or more, and everything takes longer with udev.
@@ -25,13 +22,23 @@ if [ "$#" -gt 0 ]; then
   exit
 fi
 
-# A guest has one processor, so two of them share the suites. What one suite leaves behind when it fails does not reach
-# those in the next guest. What the second lane says comes when the first has ended.
+# A guest has one processor, so two of them share the suites, each on a processor of its own if there are two. What one
+# suite leaves behind when it fails does not reach those in the next guest. What the second lane says comes when the first
+# has ended.
 all=(test/lab/*.test.ts)
 named() { printf '%s\n' "${all[@]}" | grep -E "/($1)\.test\.ts$"; }
 others() { printf '%s\n' "${all[@]}" | grep -vE "/($1|launcher)\.test\.ts$"; }
+allowed=$(taskset --cpu-list --pid $$)
+processors=()
+IFS=, read -ra ranges <<<"${allowed##*: }"
+for range in "${ranges[@]}"; do
+  for ((processor = ${range%-*}; processor <= ${range#*-}; processor++)); do processors+=("$processor"); done
+done
 lane() {
   local broken=0 suites
+  # What is started from here on may use this one alone.
+  taskset --cpu-list --pid "${processors[$1 % ${#processors[@]}]}" "$BASHPID" >/dev/null
+  shift
   for suites in "$@"; do
     # shellcheck disable=SC2086
     guest $suites || broken=$?
@@ -42,9 +49,14 @@ first='driver-lvm-conformance'
 second='service|service-trouble|driver-lvm|crash'
 said=$(mktemp)
 trap 'rm -f "$said"' EXIT
-lane "$(named "$second")" "$(others "$first|$second")" >"$said" 2>&1 &
 broken=0
-lane "$(named "$first")" || broken=$?
+{
+  # The launcher's own tests run where it does.
+  node node_modules/vitest/vitest.mjs run --project launcher || broken=$?
+  lane 1 "$(named "$second")" "$(others "$first|$second")" || broken=$?
+  exit "$broken"
+} >"$said" 2>&1 &
+(lane 0 "$(named "$first")") || broken=$?
 wait $! || broken=$?
 cat "$said"
 exit "$broken"
