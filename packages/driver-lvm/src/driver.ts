@@ -1,5 +1,6 @@
 import { stat } from 'node:fs/promises';
 import {
+  ObjectLocks,
   ScoriaError,
   type AnyVolumeDriver,
   type BackendIdentity,
@@ -26,7 +27,6 @@ import type { LogicalVolume } from './logical-volume.ts';
 import { LvmCommands } from './lvm-commands.ts';
 import { manageableIn, manageIn, unmanageIn } from './manageable.ts';
 import { adoptingTag, nameOf, type Kind } from './ownership.ts';
-import { PlacementTurns } from './placement-turns.ts';
 import { ThickLayout } from './thick-layout.ts';
 import { ThinLayout } from './thin-layout.ts';
 import { VolumeGroup } from './volume-group.ts';
@@ -58,7 +58,7 @@ export class LvmDriver implements AnyVolumeDriver {
   readonly #options: LvmDriverOptions;
   readonly #layout: Layout;
   readonly #groups: ReadonlyMap<string, VolumeGroup>;
-  readonly #turns = new PlacementTurns();
+  readonly #turns = new ObjectLocks();
   readonly #leftovers: Leftovers;
   #backendId: string | undefined;
 
@@ -334,7 +334,7 @@ export class LvmDriver implements AnyVolumeDriver {
 
   async #alone<T>({ placementId, pool }: BackendObject, { signal }: PluginCall, work: () => Promise<T>): Promise<T> {
     try {
-      return await this.#turns.run(placementId, work, signal);
+      return await this.#turns.run([placementId], work, signal);
     } catch (error) {
       this.#groups.get(pool)?.doubt();
       throw error;

@@ -1,9 +1,8 @@
-import type { Log, PluginCall } from '@scoria/core';
+import type { Log, ObjectLocks, PluginCall } from '@scoria/core';
 import type { Layout } from './layout.ts';
 import type { LogicalVolume } from './logical-volume.ts';
 import { settleAdoption } from './manageable.ts';
 import { adoptingTag, nameOf } from './ownership.ts';
-import type { PlacementTurns } from './placement-turns.ts';
 import type { VolumeGroup } from './volume-group.ts';
 
 /**
@@ -19,10 +18,10 @@ export function isListed(group: VolumeGroup, { name, ownership, role, tags }: Lo
 /** Settles what crashes left where that takes but a moment; the rest is listed. */
 export class Leftovers {
   readonly #layout: Layout;
-  readonly #turns: PlacementTurns;
+  readonly #turns: ObjectLocks;
   readonly #log: Log;
 
-  constructor(layout: Layout, turns: PlacementTurns, log: Log) {
+  constructor(layout: Layout, turns: ObjectLocks, log: Log) {
     this.#layout = layout;
     this.#turns = turns;
     this.#log = log;
@@ -32,7 +31,7 @@ export class Leftovers {
   async settle(group: VolumeGroup, call: PluginCall): Promise<void> {
     for (const { name, ownership } of [...group.volumes].filter((volume) => this.#isLeftover(group, volume))) {
       if (!ownership || this.#turns.isTaken(ownership.placementId)) continue;
-      await this.#turns.run(ownership.placementId, () => this.#settle(group, name, call), call.signal);
+      await this.#turns.run([ownership.placementId], () => this.#settle(group, name, call), call.signal);
     }
   }
 

@@ -15,12 +15,15 @@ test('works of one key come one after the other, those of other keys at once', a
   const all = [locks.run(['a'], first.work), locks.run(['b', 'a'], second.work), locks.run(['c'], other.work)];
   await settled();
   expect(begun).toEqual(['first', 'other']);
+  expect(['a', 'b', 'c', 'd'].map((key) => locks.isTaken(key))).toEqual([true, true, true, false]);
   first.end();
   await settled();
   expect(begun).toEqual(['first', 'other', 'second']);
   second.end();
   other.end();
   await Promise.all(all);
+  await settled();
+  expect(['a', 'b', 'c'].map((key) => locks.isTaken(key))).toEqual([false, false, false]);
 });
 
 test('callers that name the same keys in another order do not block each other', async () => {

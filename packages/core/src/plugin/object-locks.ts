@@ -2,6 +2,11 @@
 export class ObjectLocks {
   readonly #tails = new Map<string, Promise<void>>();
 
+  /** Whether somebody works on a key, or waits for it. */
+  isTaken(key: string): boolean {
+    return this.#tails.has(key);
+  }
+
   /**
    * Runs `work` when every earlier work of these keys has settled. Keys are taken all at once, so callers cannot block each
    * other. Work whose signal aborts while it waits is never begun; begun work is waited for.
