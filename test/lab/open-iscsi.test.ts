@@ -14,6 +14,7 @@ import {
   type PluginCall,
 } from '@scoria/core';
 import { IscsiTransport, iscsiConfiguration } from '@scoria/driver-iscsi';
+import { Configfs, lioConfiguration, lioRoot, LioTransport } from '@scoria/driver-iscsi/lio';
 import { OpenIscsiInitiator } from '@scoria/driver-iscsi/open-iscsi';
 import { afterAll, afterEach, beforeAll, expect, test } from 'vitest';
 import { until } from '../system/polling.ts';
@@ -96,6 +97,29 @@ afterAll(async () => {
 test('the connector tells the name of this host', async () => {
   expect(await initiator().connector(call)).toMatchObject({ initiator: iscsid.initiator, multipath: false });
 });
+
+test('a portal tells of the targets that strangers may know of, at all its addresses; nothing of them is kept', async () => {
+  const { request } = await publish();
+  const [ipv4, ipv6] = [
+    { host: '127.0.0.1', port: 3272 },
+    { host: '::1', port: 3273 },
+  ];
+  const config = lioConfiguration.parse({ listen: ['127.0.0.1:3272', '[::1]:3273'], bindInitiator: false });
+  const lio = new LioTransport({ config, tree: new Configfs(lioRoot), clock: systemClock, log: silentLog, exec: system });
+  await lio.start(call);
+  try {
+    await lio.export({ ...request, initiator: undefined }, call);
+    const addresses = [ipv4, ipv6].map((portal) => ({ portal, portalGroupTag: 1 }));
+    const name = `${config.iqnPrefix}:${request.accessId}`;
+    for (const portal of [ipv4, ipv6]) expect(await initiator().discover(portal, call)).toEqual([{ name, addresses }]);
+  } finally {
+    await lio.stop();
+  }
+  // The embedded target tells strangers nothing.
+  expect(await initiator().discover({ host: '::1', port: 3271 }, call)).toEqual([]);
+  const nobody = await failure(initiator().discover({ host: '127.0.0.1', port: 3279 }, call));
+  expect(nobody).toMatchObject({ code: 'transport-failed' });
+}, 60_000);
 
 test('a volume becomes a disk with its content and serial number, grows with it, and is gone after disconnect', async () => {
   const { info, request } = await publish();

@@ -17,11 +17,13 @@ import {
 } from '@scoria/core';
 import { isIscsiName } from '../initiator-name.ts';
 import { parseConnectionInfo, type IscsiConnectionInfo } from '../initiator/connection-info.ts';
+import type { DiscoveredTarget } from '../initiator/discovery.ts';
 import type { UnitPath } from '../initiator/recovering-session.ts';
-import { formatAddress } from '../protocol/listen-address.ts';
+import { formatAddress, type ListenAddress } from '../protocol/listen-address.ts';
 import { MultipathMaps } from './multipath-map.ts';
 import { NodeRecords } from './node-records.ts';
 import { OpenIscsiDevice } from './open-iscsi-device.ts';
+import { sendTargets } from './send-targets.ts';
 import { ScsiDisks, type KernelSession, type ScsiDisk } from './scsi-disks.ts';
 
 /** What an {@link OpenIscsiInitiator} needs. */
@@ -105,6 +107,12 @@ export class OpenIscsiInitiator implements Initiator {
     const sessions = await this.#disks.sessions((target) => target.startsWith(prefix));
     const records = (await this.#records.targets()).filter((target) => target.startsWith(prefix));
     return [...new Set([...sessions.map(({ target }) => target), ...records])].toSorted();
+  }
+
+  /** Targets that a portal tells of to whoever asks; see {@link sendTargets}. */
+  async discover(portal: ListenAddress, call: PluginCall): Promise<readonly DiscoveredTarget[]> {
+    call.signal.throwIfAborted();
+    return sendTargets(this.#options.exec, portal, call);
   }
 
   async #connect(info: IscsiConnectionInfo, options: OpenOptions, call: PluginCall): Promise<ConnectedDevice> {
