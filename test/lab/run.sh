@@ -54,9 +54,9 @@ broken=0
 node node_modules/vitest/vitest.mjs run --project launcher >"$said/launcher" 2>&1 &
 launcher=$!
 lane 1 "$(named "$second")" "$(others "$first|$second")" >"$said/lane" 2>&1 &
-second=$!
+lane=$!
 (lane 0 "$(named "$first")") || broken=$?
 wait "$launcher" || broken=$?
-wait "$second" || broken=$?
+wait "$lane" || broken=$?
 cat "$said/launcher" "$said/lane"
 exit "$broken"
