@@ -1,7 +1,7 @@
 import { rm, truncate } from 'node:fs/promises';
 import { fileVolumes, RecordingLog, transportConformance, type TestVolumes } from '@scoria/conformance';
 import { noExec, systemClock, systemRandom, type Exec, type ExportRequest, type PluginCall } from '@scoria/core';
-import { afterEach, beforeEach, describe, expect, test } from 'vitest';
+import { afterEach, beforeEach, describe, expect, test, vi } from 'vitest';
 import { lioConfiguration } from '../src/lio/configuration.ts';
 import { LioTransport } from '../src/lio/lio-transport.ts';
 import { FakeLio } from './fake-lio.ts';
@@ -155,6 +155,23 @@ test('a login that was about to succeed when its access ended is no session afte
   tree.late = ['iqn.late:1'];
   await transport.unexport(request.accessId, call);
   expect(await transport.list(call)).toEqual([]);
+  expect(await tree.list('iscsi')).toEqual([]);
+});
+
+test('a target stays until the kernel is done with the last session of it, also with one that it lists no more', async () => {
+  const { tree, transport } = await started();
+  const { accessId, ...request } = await requestOf();
+  await transport.export({ accessId, ...request }, call);
+  const target = `iqn.2026-11.org.scoria:${accessId}`;
+  const count = `iscsi/${target}/fabric_statistics/iscsi_instance/sessions`;
+  tree.attributes.set(count, '1');
+  let ended = false;
+  const ending = transport.unexport(accessId, call).then(() => (ended = true));
+  // Its unit goes at once, so that nothing is written any more.
+  await vi.waitUntil(() => !tree.shape.some((path) => path.includes(`${target}/tpgt_1/lun/lun_0`)), 5_000);
+  expect([ended, await tree.list('iscsi')]).toEqual([false, [target]]);
+  tree.attributes.set(count, '0');
+  await ending;
   expect(await tree.list('iscsi')).toEqual([]);
 });
 

@@ -155,6 +155,9 @@ export class Targets {
    * A login that the kernel was about to finish when the target was disabled is a session afterwards, and stays one. Its
    * unit is gone, but while it is there the kernel would not be done with the target. Only disabling ends it, which an
    * enabled target alone can be; with its portals gone nobody gets in meanwhile.
+   *
+   * A session that ends by itself is off the list of sessions before the kernel is done with it, and still uses the target
+   * then: one that is removed in that moment takes the kernel with it. The count goes down afterwards (`iscsit_close_session`).
    */
   async #endLateSessions(accessId: string): Promise<void> {
     const { clock } = this.#options;
@@ -162,14 +165,17 @@ export class Targets {
     const end = clock.monotonic() + sessionDeadline;
     for (;;) {
       const sessions = await this.#tree.read(join(group, 'dynamic_sessions'));
-      if (!sessions) return;
+      const count = Number(await this.#tree.read(join(group, '../fabric_statistics/iscsi_instance/sessions')));
+      if (!sessions && !(count > 0)) return;
       if (clock.monotonic() >= end) {
         throw new ScoriaError('transport-failed', `LIO has not ended the sessions of access ${accessId}`, {
-          details: { sessions },
+          details: { sessions, count },
         });
       }
-      await this.#tree.write(join(group, 'enable'), '1');
-      await this.#disable(group);
+      if (sessions) {
+        await this.#tree.write(join(group, 'enable'), '1');
+        await this.#disable(group);
+      }
       await clock.sleep(sessionPoll);
     }
   }
