@@ -13,7 +13,7 @@ import {
 import plugin from '@scoria/driver-lvm';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import { run } from '../system/programs.ts';
-import { volumeGroup, type VolumeGroup } from './fixtures/volume-group.ts';
+import { logicalVolumes, volumeGroup, type VolumeGroup } from './fixtures/volume-group.ts';
 
 const MiB = 1024 ** 2;
 const call: PluginCall = { signal: new AbortController().signal, fence: 1, progress: () => {} };
@@ -72,10 +72,6 @@ async function removeAll(driver: AnyVolumeDriver): Promise<void> {
     }
   }
 }
-async function names(group: string): Promise<readonly string[]> {
-  const { stdout } = await run('lvs', ['--noheadings', '--options', 'lv_name', group], { must: true });
-  return stdout.split('\n').flatMap((line) => (line.trim() === '' ? [] : [line.trim()]));
-}
 
 describe('thick', () => {
   let group: VolumeGroup;
@@ -107,7 +103,7 @@ describe('thick', () => {
     const small = { ...fresh, ...(await driver.shrink?.(fresh, 4 * MiB, call)) };
     expect(small.size).toBe(4 * MiB);
     await driver.delete(small, call);
-    expect(await names(group.name)).toEqual([]);
+    expect(await logicalVolumes(group.name)).toEqual([]);
   });
 
   test('a snapshot that ran full is told as lost, and its volume is as it was', async () => {
@@ -123,7 +119,7 @@ describe('thick', () => {
     await expect(driver.createFromSnapshot?.(request(group.name, 16 * MiB), lost, call)).rejects.toMatchObject(refusal);
     expect(await opened(driver, source, only)).toBe(7);
     await removeAll(driver);
-    expect(await names(group.name)).toEqual([]);
+    expect(await logicalVolumes(group.name)).toEqual([]);
   });
 
   test('a snapshot outlives its volume, and a restart in between', async () => {
@@ -136,7 +132,7 @@ describe('thick', () => {
     await expect(after.locate(source, call)).rejects.toMatchObject({ code: 'backend-object-missing' });
     expect(await opened(after, kept, only)).toBe(5);
     await after.deleteSnapshot(kept, call);
-    expect(await names(group.name)).toEqual([]);
+    expect(await logicalVolumes(group.name)).toEqual([]);
   });
 
   test('a volume in use is not deleted, its holder is named, and it goes when it is free', async () => {
@@ -150,7 +146,7 @@ describe('thick', () => {
       expect(await only(device)).toBe(3);
     });
     await driver.delete(held, call);
-    expect(await names(group.name)).toEqual([]);
+    expect(await logicalVolumes(group.name)).toEqual([]);
   });
 
   test('logical volumes are taken over by name and by UUID, and let go with their content', async () => {
@@ -269,7 +265,7 @@ describe('thin', () => {
     expect(await opened(after, source, only)).toBe(1);
     expect(await opened(after, kept, only)).toBe(1);
     await removeAll(after);
-    expect(await names(group.name)).toEqual(['pool']);
+    expect(await logicalVolumes(group.name)).toEqual(['pool']);
   });
 
   test('reading extents lets go of the metadata, also when it is given up or a crash left a hold on them', async () => {

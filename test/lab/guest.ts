@@ -107,7 +107,7 @@ async function makeDisks(prefix: string, sizes: readonly number[]) {
 
 /**
  * The processor that was idle most for a moment, of those that we may use. The guest's kernel and its processes take turns
- * at every system call, which costs half when they stay on one processor.
+ * at every system call, and need not wake another processor when they stay on one.
  */
 async function idlestProcessor(): Promise<number> {
   const [, list = ''] = /^Cpus_allowed_list:\s*(\S+)$/m.exec(await readFile('/proc/self/status', 'utf8')) ?? [];

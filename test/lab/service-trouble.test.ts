@@ -8,9 +8,9 @@ import { until } from '../system/polling.ts';
 import { run } from '../system/programs.ts';
 import type { Service } from '../system/service.ts';
 import { takeDisks, wipeDisks } from './fixtures/disks.ts';
-import { hostDisks, kernelExports, logicalVolumes, lvmService, thinPool } from './fixtures/lvm-service.ts';
+import { hostDisks, kernelExports, lvmService, thinPool } from './fixtures/lvm-service.ts';
 import { startIscsid } from './fixtures/open-iscsi.ts';
-import { volumeGroup, type VolumeGroup } from './fixtures/volume-group.ts';
+import { logicalVolumes, volumeGroup, type VolumeGroup } from './fixtures/volume-group.ts';
 
 // The assembled service while what is below it fails: disks of a group, space of a thin pool, and LVM's program itself.
 // driver-lvm.test.ts has the same of the driver alone; this one waits for the service's patience, so it is LAB_LONG=1's.

@@ -7,9 +7,9 @@ import { SeededRandom } from '../simulation/seeded-random.ts';
 import { type Attached, type BlockStorageApi } from '../system/block-storage-api.ts';
 import { until } from '../system/polling.ts';
 import type { Service } from '../system/service.ts';
-import { hostDisks, kernelExports, logicalVolumes, lvmService, standOf, thinPool } from './fixtures/lvm-service.ts';
+import { hostDisks, kernelExports, lvmService, standOf, thinPool } from './fixtures/lvm-service.ts';
 import { startIscsid, type Iscsid } from './fixtures/open-iscsi.ts';
-import { volumeGroup, type VolumeGroup } from './fixtures/volume-group.ts';
+import { logicalVolumes, volumeGroup, type VolumeGroup } from './fixtures/volume-group.ts';
 
 // The assembled service over logical volumes and the kernel's target, with the kernel's initiator as the host; with
 // LAB_LONG=1 also when it is killed in the middle of each of the things that it is asked for.

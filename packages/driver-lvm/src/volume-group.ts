@@ -122,7 +122,7 @@ export class VolumeGroup extends GroupModel {
     );
   }
 
-  /** Reports the group without its logical volumes: costs the same however many there are. */
+  /** Reports the group without its logical volumes. */
   async reportFacts(signal: AbortSignal): Promise<GroupRow> {
     return this.#inTurn(signal, async () => {
       const stdout = await this.#commands.report(`look at volume group ${this.name}`, groupReportOf(this.name), signal);

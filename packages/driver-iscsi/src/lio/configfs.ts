@@ -54,8 +54,8 @@ async function withAttribute(full: string, mode: number, work: (file: number) =>
 }
 
 /**
- * The kernel's own tree. What may wait, until commands under way have ended for example, is done in libuv's pool; each way
- * there and back costs more than most attributes take, so that nothing else is.
+ * The kernel's own tree. What may wait, until commands under way have ended for example, is done in libuv's pool; nothing
+ * else is, because each way there and back takes its time.
  */
 export class Configfs implements ConfigTree {
   readonly root: string;

@@ -2,6 +2,7 @@ import { readdir, readFile, rm, truncate, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { ScoriaError, type Exec, type PluginCall } from '@scoria/core';
 import { parseAddress } from '../protocol/listen-address.ts';
+import { iscsiadm, status } from './iscsiadm.ts';
 
 /** A target at one of its portals. */
 export interface Node {
@@ -15,12 +16,6 @@ export interface Credentials {
   readonly user: string;
   readonly secret: string;
 }
-
-/** Exit statuses of iscsiadm(8). */
-const status = { ok: 0, notFound: 2, sessionExists: 15, nothingFound: 21, authenticationFailed: 24 } as const;
-
-/** iscsid gives up a login before. */
-const deadline = 90_000;
 
 /**
  * open-iscsi's data base of nodes and what is done with it: iscsiadm makes, logs in to and deletes records; their settings
@@ -107,14 +102,8 @@ export class NodeRecords {
     return this.#run([...where, ...args], accepts, call);
   }
 
-  async #run(args: readonly string[], accepts: readonly number[], { signal }: PluginCall): Promise<number> {
-    try {
-      return (await this.#exec.run({ program: 'iscsiadm', args, accepts, deadline, signal })).exitCode;
-    } catch (error) {
-      const { code, message } = ScoriaError.from(error);
-      if (code !== 'backend-failed') throw error;
-      throw new ScoriaError('transport-failed', message, { cause: error });
-    }
+  async #run(args: readonly string[], accepts: readonly number[], call: PluginCall): Promise<number> {
+    return (await iscsiadm(this.#exec, args, accepts, call)).exitCode;
   }
 
   /** The files of a node: `nodes/TARGET/HOST,PORT[,GROUP]`, each a record or a folder with one for each interface. */
