@@ -171,9 +171,10 @@ describe('a target in a process of its own', { timeout: 20_000 }, () => {
   });
 
   test('is not mistaken for another process that has its number', async () => {
+    const first = await started();
+    // Begun well after the target: the two are told apart by their start, which is known to 10 ms.
     const other = execa('sleep', ['60'], { reject: false });
     try {
-      const first = await started();
       const file = `${controlSocketPath(directory, 'main')}.pid`;
       const identity = z.record(z.string(), z.unknown()).parse(JSON.parse(await readFile(file, 'utf8')));
       expect([identity['processId'], (await stat(file)).mode & 0o777]).toEqual([first.processId, 0o600]);
