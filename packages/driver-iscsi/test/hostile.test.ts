@@ -1,4 +1,5 @@
 import { connect, type Socket } from 'node:net';
+import { setImmediate } from 'node:timers/promises';
 import { setFlagsFromString } from 'node:v8';
 import { runInNewContext } from 'node:vm';
 import { afterEach, beforeEach, describe, expect, test } from 'vitest';
@@ -36,11 +37,18 @@ function bytesHeld(): number {
   return Math.max(arrayBuffers, external);
 }
 
-/** Runs `attack` and gives the growth of what is held in buffers, MiB. */
-async function growth(attack: () => Promise<void>): Promise<number> {
+/**
+ * Runs `attack` and fails when buffers hold more than `limit` MiB beyond what they held before. Freed buffers are counted
+ * for a moment longer: V8 returns them beside the program.
+ */
+async function growsAtMost(limit: number, attack: () => Promise<void>): Promise<void> {
   const before = bytesHeld();
   await attack();
-  return (bytesHeld() - before) / mebibyte;
+  let least = Number.POSITIVE_INFINITY;
+  for (const end = Date.now() + 5_000; least >= limit && Date.now() < end; await setImmediate()) {
+    least = Math.min(least, (bytesHeld() - before) / mebibyte);
+  }
+  expect(least).toBeLessThan(limit);
 }
 
 /** A connection that says nothing by itself. */
@@ -141,14 +149,13 @@ describe('before a login', { timeout: 20_000 }, () => {
   });
 
   test('connections that say nothing, by the thousand, are bounded in number, time and memory', async () => {
-    const held = await growth(async () => {
+    await growsAtMost(32, async () => {
       for (let batch = 0; batch < 15; batch++) await Promise.all(Array.from({ length: 100 }, silent));
       await eventually(() => closed() === 1500 - 1024, 'the refusal of the newest');
       expect((await witness.command(cdbs.testUnitReady)).status).toBe(0);
       clock.advance(15_000);
       await eventually(() => closed() === 1500, 'the end of the others');
     });
-    expect(held).toBeLessThan(32);
     expect(await (await target.connect()).login({ target: iqn(), user: accessId, secret })).toBe(0);
   });
 
@@ -191,7 +198,7 @@ describe('in a session', { timeout: 20_000 }, () => {
 
   test('commands beyond the window are forgotten', async () => {
     const initiator = await target.session();
-    const held = await growth(async () => {
+    await growsAtMost(32, async () => {
       const next = initiator.cmdSN;
       const beyond = initiator.maxCmdSN + 1;
       for (let count = 0; count < 200; count++) {
@@ -201,13 +208,12 @@ describe('in a session', { timeout: 20_000 }, () => {
       // When their numbers come they are not there.
       for (initiator.cmdSN = next; initiator.cmdSN < beyond + 32;) await initiator.command(cdbs.testUnitReady);
     });
-    expect(held).toBeLessThan(32);
     expect(target.device.calls).toEqual([]);
   });
 
   test('commands that wait for one that never comes are bounded', async () => {
     const initiator = await target.session({ keys: { FirstBurstLength: '262144' } });
-    const held = await growth(async () => {
+    await growsAtMost(32, async () => {
       const next = initiator.cmdSN;
       for (let index = 1; index < 128 && !initiator.closed; index++) {
         initiator.send(write(initiator, next + index, 262_144));
@@ -215,7 +221,6 @@ describe('in a session', { timeout: 20_000 }, () => {
       }
       await initiator.ended();
     });
-    expect(held).toBeLessThan(32);
   });
 
   test('a peer that asks for data and never reads them holds a bounded amount, and is dropped', async () => {
@@ -226,7 +231,7 @@ describe('in a session', { timeout: 20_000 }, () => {
       begun++;
       return hold.opened;
     };
-    const held = await growth(async () => {
+    await growsAtMost(64, async () => {
       for (let count = 0; count < 120; count++) {
         const bhs = initiator.header(requestOpcode.scsiCommand, flag.final | flag.read);
         bhs.writeUInt32BE(mebibyte, 20);
@@ -244,7 +249,6 @@ describe('in a session', { timeout: 20_000 }, () => {
         expect((await witness.command(cdbs.read10(0, 2048), { expect: mebibyte })).status).toBe(0);
       }
     });
-    expect(held).toBeLessThan(64);
     for (let quarter = 0; quarter < 4; quarter++) {
       await witness.command(cdbs.testUnitReady);
       clock.advance(15_000);
@@ -279,7 +283,7 @@ describe('in a session', { timeout: 20_000 }, () => {
     const initiators = await Promise.all(
       Array.from({ length: 8 }, (_, index) => target.session({ isid: `00002300020${index}`, keys: { ImmediateData: 'No' } })),
     );
-    const held = await growth(async () => {
+    await growsAtMost(160, async () => {
       for (const initiator of initiators) {
         for (let count = 0; count < 128; count++) {
           const bhs = initiator.writeHeader(8192);
@@ -292,7 +296,6 @@ describe('in a session', { timeout: 20_000 }, () => {
       }
       expect((await witness.command(cdbs.read10(0, 8), { expect: 4096 })).status).toBe(0);
     });
-    expect(held).toBeLessThan(160);
   });
 
   test('a device that hangs holds up its commands, and the sessions stay', async () => {
