@@ -7,8 +7,10 @@ import {
   type BlockStorageOptions,
   type Plugin,
   type PluginCall,
+  type PoolReport,
   ScoriaError,
   type Store,
+  silentLog,
   systemRandom,
 } from '@scoria/core';
 import { MemoryBackend } from '@scoria/driver-memory';
@@ -34,7 +36,11 @@ const never = () => new Promise<never>(() => {});
 /** What a backend does before it answers. */
 type Answer = (verb: 'check' | 'pools' | 'list', call: PluginCall) => Promise<void> | void;
 
-function answering(backend: MemoryBackend, answer: Answer): Plugin<'driver'> {
+function answering(
+  backend: MemoryBackend,
+  answer: Answer,
+  tell: (reports: readonly PoolReport[]) => readonly PoolReport[],
+): Plugin<'driver'> {
   const plugin = scriptedDriver(backend, () => {});
   return {
     ...plugin,
@@ -46,7 +52,7 @@ function answering(backend: MemoryBackend, answer: Answer): Plugin<'driver'> {
       };
       const pools: typeof driver.pools = async (call) => {
         await answer('pools', call);
-        return driver.pools(call);
+        return tell(await driver.pools(call));
       };
       const list: typeof driver.list = async function* (call) {
         await answer('list', call);
@@ -70,6 +76,8 @@ describe('a backend in trouble', () => {
   let arrays: Record<'sound' | 'weak', MemoryBackend>;
   /** What `weak` does. */
   let answer: Answer;
+  /** What `weak` says of its pools. */
+  let tell: (reports: readonly PoolReport[]) => readonly PoolReport[];
   let store: Store;
   let storage: BlockStorage;
   let running = false;
@@ -83,6 +91,7 @@ describe('a backend in trouble', () => {
       weak: new MemoryBackend({ backendId: systemRandom.uuid() }),
     };
     answer = () => {};
+    tell = (reports) => reports;
   });
   afterEach(async () => {
     await stop();
@@ -99,7 +108,14 @@ describe('a backend in trouble', () => {
       plugins: {
         backends: {
           sound: { plugin: scriptedDriver(arrays.sound, () => {}), transport: 'wire' },
-          weak: { plugin: answering(arrays.weak, (verb, call) => answer(verb, call)), transport: 'wire' },
+          weak: {
+            plugin: answering(
+              arrays.weak,
+              (verb, call) => answer(verb, call),
+              (reports) => tell(reports),
+            ),
+            transport: 'wire',
+          },
         },
         transports: { wire: { plugin: recordingTransport(transport) } },
         filters: [{ plugin: capabilitiesFilter }],
@@ -206,7 +222,7 @@ describe('a backend in trouble', () => {
     const down = { id: arrays.weak.backendId, state: 'down', fault, since: began };
     await eventually(async () => expect(await weak()).toMatchObject(down));
     // The volumes that it concerns are counted, though no pool is reported.
-    expect((await weak()).pools).toEqual([{ name: 'pool', total: null, free: null, claimed: mib, placements: 1 }]);
+    expect((await weak()).pools).toEqual([{ name: 'pool', total: null, free: null, claimed: mib, placements: 1, fault: null }]);
     expect(await serviceOf('weak')).toMatchObject({ state: 'down' });
     await stop();
 
@@ -340,6 +356,80 @@ describe('a backend in trouble', () => {
       fault: { code: 'backend-unavailable', message: expect.stringContaining('host@weak for 70 s') },
       since: 0,
       reportedAt: 0,
+    });
+  });
+
+  describe('with one pool in trouble', () => {
+    const fault = {
+      code: 'backend-unavailable' as const,
+      message: 'Volume group slow lacks 1 of its physical volumes',
+      remedy: 'Bring the disk back.',
+    };
+    const slow = async () => (await weak()).pools.find(({ name }) => name === 'slow');
+    let told: [level: string, message: string, fields: object][];
+    const tellSlow = (trouble: PoolReport['fault']) => {
+      tell = (reports) => reports.map((report) => (report.name === 'slow' ? { ...report, fault: trouble } : report));
+    };
+
+    beforeEach(() => {
+      const pools = ['slow', 'fast'].map((name) => ({ name, total: 2 ** 30, thin: true, maxOverSubscription: 2, reserved: 0 }));
+      arrays.weak = new MemoryBackend({ backendId: systemRandom.uuid(), pools });
+      told = [];
+    });
+    const startTelling = () =>
+      start({
+        log: {
+          ...silentLog,
+          error: (fields, message) => void told.push(['error', message, fields]),
+          info: (fields, message) => void told.push(['info', message, fields]),
+        },
+      });
+    const toldOfPools = () => told.filter(([, message]) => message.startsWith('pool'));
+
+    it('tells why, since when and what to do, also after a restart, and once in the log', async () => {
+      await startTelling();
+      expect(await slow()).toMatchObject({ fault: null, total: 2 ** 30 });
+      tellSlow(fault);
+      await nextReport();
+      const since = clock.now();
+      const out = { name: 'slow', total: null, free: null, claimed: 0, placements: 0, fault: { ...fault, since } };
+      await eventually(async () => expect(await slow()).toEqual(out));
+      expect(await weak()).toMatchObject({ state: 'up', fault: null });
+      for (let count = 0; count < 3; count += 1) await nextReport();
+      await eventually(async () => expect((await weak()).reportedAt).toBe(clock.now()));
+      const pool = { backend: 'weak', pool: 'slow' };
+      expect(toldOfPools()).toEqual([['error', 'pool out of service', { ...pool, ...fault, since }]]);
+      await stop();
+
+      await startTelling();
+      expect(await slow()).toEqual(out);
+      tellSlow(undefined);
+      await nextReport();
+      await eventually(async () => expect(await slow()).toMatchObject({ fault: null, total: 2 ** 30 }));
+      expect(toldOfPools().at(-1)).toEqual(['info', 'pool in service', pool]);
+    });
+
+    it('places nothing there, and says why; the other pools take volumes', async () => {
+      tellSlow(fault);
+      await start();
+      await types();
+      for (let count = 0; count < 4; count += 1) await volume('weak');
+      expect((await weak()).pools).toMatchObject([
+        { name: 'slow', placements: 0 },
+        { name: 'fast', placements: 4 },
+      ]);
+      await storage.services.setEnabled(root, 'cinder-volume', 'host@sound', false);
+      const refused = {
+        code: 'no-valid-backend',
+        message: expect.stringContaining('host@weak#slow: Volume group slow lacks 1 of its physical volumes (service)'),
+      };
+      tell = (reports) => reports.map((report) => ({ ...report, fault }));
+      await nextReport();
+      await eventually(async () => expect((await weak()).reportedAt).toBe(clock.now()));
+      await expect(storage.operations.plan(root, (dry) => storage.volumes.create(dry, { size: mib }))).rejects.toMatchObject(
+        refused,
+      );
+      await expect(volume('weak')).rejects.toMatchObject(refused);
     });
   });
 

@@ -1,4 +1,11 @@
-import { type Backend, type BackendFault, type BackendRepository, isErrorCode, type PoolReport, ScoriaError } from '@scoria/core';
+import {
+  type Backend,
+  type BackendFault,
+  type BackendRepository,
+  isErrorCode,
+  type ReportedPool,
+  ScoriaError,
+} from '@scoria/core';
 import { sql } from 'kysely';
 import { z } from 'zod';
 import { type Column, flag, json, nullable, number, text } from './column.ts';
@@ -6,8 +13,16 @@ import { equals, selectEntities, updateEntities, type Session } from './session.
 import { defineTable } from './table.ts';
 import { notFound } from './visibility.ts';
 
-const poolSchema: z.ZodType<PoolReport> = z.object({
+const faultSchema: z.ZodType<BackendFault> = z.object({
+  code: z.custom<BackendFault['code']>(isErrorCode, 'unknown error code'),
+  message: z.string(),
+  remedy: z.string(),
+  since: z.number().nullable(),
+});
+
+const poolSchema: z.ZodType<ReportedPool> = z.object({
   name: z.string(),
+  fault: faultSchema.optional(),
   total: z.number(),
   free: z.number(),
   thin: z.boolean(),
@@ -17,14 +32,7 @@ const poolSchema: z.ZodType<PoolReport> = z.object({
   capabilities: z.record(z.string(), z.union([z.string(), z.number(), z.boolean()])),
 });
 
-const storedFault = json<BackendFault>(
-  z.object({
-    code: z.custom<BackendFault['code']>(isErrorCode, 'unknown error code'),
-    message: z.string(),
-    remedy: z.string(),
-    since: z.number().nullable(),
-  }),
-);
+const storedFault = json<BackendFault>(faultSchema);
 
 /** A fault as JSON. Text that is none is a fault's message alone: so it lies in stores of an older version. */
 const faultColumn: Column<BackendFault, string> = {
@@ -46,7 +54,7 @@ export const backendTable = defineTable<Backend>()('backends', {
   host: text(),
   availabilityZone: text(),
   driverCapabilities: json<readonly string[]>(z.array(z.string())),
-  pools: json<readonly PoolReport[]>(z.array(poolSchema)),
+  pools: json<readonly ReportedPool[]>(z.array(poolSchema)),
   reportedAt: number(),
   fault: nullable(faultColumn),
   enabled: flag(),

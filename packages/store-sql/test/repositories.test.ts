@@ -93,7 +93,10 @@ test('backends: a report replaces the last one, but not what an administrator se
     host: 'node-a',
     availabilityZone: 'nova',
     driverCapabilities: ['clone'],
-    pools: [pool],
+    pools: [
+      pool,
+      { ...pool, name: 'lost', fault: { code: 'backend-failed', message: 'A disk is gone', remedy: '', since: 1 } } as const,
+    ],
     reportedAt: 1,
     fault: null,
   };

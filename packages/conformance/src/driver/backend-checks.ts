@@ -26,6 +26,7 @@ export const backendChecks: DriverChecks = {
       assert(pools.length > 0, 'a backend has at least one pool');
       assert.equal(new Set(pools.map((pool) => pool.name)).size, pools.length, 'names of pools differ');
       for (const pool of pools) {
+        assert.equal(pool.fault?.message, undefined, `fault of ${pool.name}`);
         assert(Number.isSafeInteger(pool.total) && pool.total > 0, `total of ${pool.name}: ${pool.total}`);
         assert(
           Number.isSafeInteger(pool.free) && pool.free >= 0 && pool.free <= pool.total,

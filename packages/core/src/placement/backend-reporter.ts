@@ -5,7 +5,7 @@ import type { ConfiguredBackend } from '../plugin/plugins.ts';
 import type { Settings } from '../plugin/settings.ts';
 import type { Store } from '../store/store.ts';
 import type { PluginCall, PoolReport } from '../volume/driver.ts';
-import { type BackendFault, hostString, newestNamed } from './backend.ts';
+import { type BackendFault, hostString, newestNamed, type ReportedPool } from './backend.ts';
 
 /** What a process knows of a backend that it is to serve. */
 export interface BackendCondition extends Pick<ConfiguredBackend, 'name' | 'availabilityZone' | 'driverCapabilities'> {
@@ -45,6 +45,8 @@ export class BackendReporter {
   #fault: BackendFault | null;
   #since: number;
   #reportedAt: number | null = null;
+  /** As they were reported last; `null` before the first time. */
+  #pools: readonly ReportedPool[] | null = null;
   #timer: Disposable | null = null;
   #reporting: Promise<void> = Promise.resolve();
 
@@ -119,13 +121,15 @@ export class BackendReporter {
     const { clock, log, call, enter } = this.#parts;
     const { name, driver } = this.#backend;
     const id = this.#inService && this.#id !== null ? this.#id : (await driver.check(call)).backendId;
-    const pools = await driver.pools(call);
+    const reports = await driver.pools(call);
     if (!this.#inService) {
       await enter(id);
       this.#inService = true;
       this.#id = id;
     }
+    const pools = await this.#dated(id, reports);
     await this.#write(id, pools, null);
+    this.#tellPools(pools);
     this.#reportedAt = clock.now();
     if (this.#fault === null) return;
     this.#fault = null;
@@ -148,7 +152,32 @@ export class BackendReporter {
     await this.tellFault();
   }
 
-  async #write(id: string, pools: readonly PoolReport[], fault: BackendFault | null): Promise<void> {
+  /** Adds to the faults of pools since when they last. */
+  async #dated(id: string, reports: readonly PoolReport[]): Promise<readonly ReportedPool[]> {
+    const { store, clock } = this.#parts;
+    // An outage outlasts a restart.
+    const before = this.#pools ?? (await store.reading.backends.list()).find((row) => row.id === id)?.pools ?? [];
+    return reports.map((report) => {
+      if (!report.fault) return { ...report, fault: undefined };
+      const { code, message, remedy } = report.fault;
+      const since = before.find(({ name }) => name === report.name)?.fault?.since ?? clock.now();
+      return { ...report, fault: { code, message, remedy, since } };
+    });
+  }
+
+  /** Tells the log of pools that have come into service, or out of it, or have another fault than before. */
+  #tellPools(pools: readonly ReportedPool[]): void {
+    const { log } = this.#parts;
+    const { name: backend } = this.#backend;
+    for (const { name: pool, fault } of pools) {
+      const told = this.#pools?.find(({ name }) => name === pool)?.fault;
+      if (fault && fault.message !== told?.message) log.error({ backend, pool, ...fault }, 'pool out of service');
+      if (!fault && told) log.info({ backend, pool }, 'pool in service');
+    }
+    this.#pools = pools;
+  }
+
+  async #write(id: string, pools: readonly ReportedPool[], fault: BackendFault | null): Promise<void> {
     const { store, clock, settings } = this.#parts;
     const { name, availabilityZone, driverCapabilities } = this.#backend;
     const { host } = settings;

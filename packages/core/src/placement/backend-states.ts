@@ -14,14 +14,16 @@ import type { PoolClaims } from './placement.ts';
 /** A pool of a backend, by its report and by the claims on it. */
 export interface BackendPool {
   readonly name: string;
-  /** Bytes; `null` when the backend does not report the pool. */
+  /** Bytes; `null` when the pool has a fault, or the backend does not report it. */
   readonly total: number | null;
-  /** Bytes; `null` when the backend does not report the pool. */
+  /** Bytes; `null` when the pool has a fault, or the backend does not report it. */
   readonly free: number | null;
   /** Bytes that volumes and snapshots claim of it. */
   readonly claimed: number;
   /** Volumes and snapshots that lie in it. */
   readonly placements: number;
+  /** Why nothing can be placed in it, though its backend is in service. */
+  readonly fault: BackendFault | null;
 }
 
 /** A backend as an operator wants to see it. */
@@ -136,13 +138,15 @@ function poolsOf({ pools }: Described, claims: readonly PoolClaims[]): BackendPo
   const names = [...new Set([...pools.map(({ name }) => name), ...claims.map(({ pool }) => pool)])];
   return names.map((name) => {
     const report = pools.find((each) => each.name === name);
+    const fault = report?.fault ?? null;
     const claim = claims.find(({ pool }) => pool === name);
     return {
       name,
-      total: report?.total ?? null,
-      free: report?.free ?? null,
+      total: fault ? null : (report?.total ?? null),
+      free: fault ? null : (report?.free ?? null),
       claimed: claim?.claimed ?? 0,
       placements: claim?.placements ?? 0,
+      fault,
     };
   });
 }

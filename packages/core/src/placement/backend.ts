@@ -2,10 +2,15 @@ import { type ErrorData, ScoriaError } from '../error/scoria-error.ts';
 import type { Repositories } from '../store/store.ts';
 import type { DriverCapability, PoolReport } from '../volume/driver.ts';
 
-/** Why a backend cannot be used, in its driver's words. */
+/** Why a backend, or a pool of it, cannot be used, in its driver's words. */
 export interface BackendFault extends Pick<ErrorData, 'code' | 'message' | 'remedy'> {
-  /** When the backend went out of service, ms; `null` when nobody knows. */
+  /** When it went out of service, ms; `null` when nobody knows. */
   readonly since: number | null;
+}
+
+/** A pool as its driver reported it last. */
+export interface ReportedPool extends PoolReport {
+  readonly fault?: BackendFault | undefined;
 }
 
 /** Reports that may be missing before a backend or service is taken as gone. */
@@ -22,7 +27,7 @@ export interface Backend {
   readonly availabilityZone: string;
   /** Capabilities declared by the driver's plug-in. */
   readonly driverCapabilities: readonly string[];
-  readonly pools: readonly PoolReport[];
+  readonly pools: readonly ReportedPool[];
   /** When {@link pools} was written. */
   readonly reportedAt: number;
   /** Why the backend cannot be used now, or `null`. */

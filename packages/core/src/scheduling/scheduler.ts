@@ -18,7 +18,7 @@ export interface Candidate {
 /** Why one pool was not chosen. */
 export interface Refusal {
   readonly pool: string;
-  /** Name of the filter, or `service` when the backend itself is out. */
+  /** Name of the filter, or `service` when the pool or its backend is out of service. */
   readonly by: string;
   readonly reason: string;
 }
@@ -63,7 +63,8 @@ export class Scheduler {
       }
       for (const state of poolStates(backend, claims)) {
         if (only?.pool && state.report.name !== only.pool) continue;
-        const refusal = this.#judge(state, request);
+        const { hostString: pool, report } = state;
+        const refusal = report.fault ? { pool, by: 'service', reason: report.fault.message } : this.#judge(state, request);
         if (refusal) refused.push(refusal);
         else accepted.push({ backendId: backend.id, state });
       }

@@ -1,5 +1,6 @@
 import type { Extent } from '../device/block-device.ts';
 import type { DeviceLocator } from '../device/device-locator.ts';
+import type { ErrorData } from '../error/scoria-error.ts';
 
 /** What accompanies every call to a driver or transport. */
 export interface PluginCall {
@@ -40,9 +41,17 @@ export interface CreatedCopy extends Created {
   readonly filled: boolean;
 }
 
+/** Why a pool cannot be used; a `ScoriaError` will do. It is shown to operators and, where they wanted the pool, to users. */
+export type PoolFault = Pick<ErrorData, 'code' | 'message' | 'remedy'>;
+
 /** Capacity of a pool, as the storage itself reports it. All figures in bytes. */
 export interface PoolReport {
   readonly name: string;
+  /**
+   * Why nothing can be placed in the pool now. What cannot be told meanwhile is 0; nobody looks at the other figures.
+   * Default: nothing is wrong.
+   */
+  readonly fault?: PoolFault | undefined;
   readonly total: number;
   /** Physically free now, whoever uses the rest. */
   readonly free: number;
@@ -87,7 +96,11 @@ export interface BackendIdentity {
 export interface VolumeDriver {
   /** Sees to it that the backend can be used, marks it as ours, and tells its id. Called at start and whenever its health is in doubt. Fails with `backend-unavailable` or `foreign-backend`. */
   check(call: PluginCall): Promise<BackendIdentity>;
-  /** Present capacities. Called every few seconds: cheap, whatever the number of volumes. */
+  /**
+   * Present capacities. Called every few seconds: cheap, whatever the number of volumes. A pool in trouble is told with its
+   * {@link PoolReport.fault}, as it would seem to be gone otherwise, and comes back by itself: `check` is not called for it.
+   * Fails when nothing of the backend can be used; it is then out of service until a `check` succeeds.
+   */
   pools(call: PluginCall): Promise<readonly PoolReport[]>;
   /** Makes an empty volume that reads as zeroes. `device-no-space` when it does not fit. */
   create(request: BackendObject, call: PluginCall): Promise<Created>;

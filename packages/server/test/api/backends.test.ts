@@ -1,4 +1,4 @@
-import { definePlugin, ScoriaError, systemRandom } from '@scoria/core';
+import { definePlugin, type Plugin, ScoriaError, systemRandom } from '@scoria/core';
 import { MemoryBackend, memoryDriver } from '@scoria/driver-memory';
 import { z } from 'zod';
 import { afterAll, beforeAll, expect, test } from 'vitest';
@@ -47,10 +47,23 @@ const limiting = definePlugin({
 });
 const memory = memoryDriver({ backend: new MemoryBackend({ backendId: systemRandom.uuid() }) });
 
+/** Storage with a second pool, which cannot be used. */
+const partial: Plugin<'driver'> = {
+  ...memory,
+  create: (context) => {
+    const driver = memory.create(context);
+    const pools = driver.pools.bind(driver);
+    const fault = new ScoriaError('backend-unavailable', 'Volume group lost is gone', { remedy: 'Find it.' });
+    const lost = { name: 'lost', fault, total: 0, free: 0, thin: true, maxOverSubscription: 1, reserved: 0, capabilities: {} };
+    driver.pools = async (call) => [...(await pools(call)), lost];
+    return driver;
+  },
+};
+
 let service: TestService;
 beforeAll(async () => {
   service = await TestService.start({}, ['plain'], {
-    backends: { fast: { plugin: memory, transport: 'limiting' }, slow: { plugin: damaged } },
+    backends: { fast: { plugin: partial, transport: 'limiting' }, slow: { plugin: damaged } },
     transports: { limiting: { plugin: limiting } },
   });
 });
@@ -78,7 +91,13 @@ test('administrators see each backend: what it has, or what is wrong with it and
       disabled_reason: null,
       driver_capabilities: expect.arrayContaining(['clone']),
       holds_limits: true,
-      pools: [{ name: 'pool', total: expect.any(Number), free: expect.any(Number), claimed, placements: 1 }],
+      pools: [
+        { name: 'pool', total: expect.any(Number), free: expect.any(Number), claimed, placements: 1, fault: null },
+        {
+          ...{ name: 'lost', total: null, free: null, claimed: 0, placements: 0 },
+          fault: { code: 'backend-unavailable', message: 'Volume group lost is gone', remedy: 'Find it.', since: time },
+        },
+      ],
     },
     { name: 'plain', state: 'up', enabled: false, disabled_reason: 'new disks', holds_limits: false },
     {
@@ -115,7 +134,18 @@ test('pools tell whether volumes there are held to limits', async () => {
   const { body } = await service.ask('GET', '/scheduler-stats/get_pools?detail=true', { as: 'admin' });
   expect(body.pools).toMatchObject([
     { name: 'host@fast#pool', capabilities: { QoS_support: true } },
+    { name: 'host@fast#lost', capabilities: { QoS_support: true } },
     { name: 'host@plain#pool', capabilities: { QoS_support: false } },
+  ]);
+});
+
+test('a pool that cannot be used is listed as one without room', async () => {
+  const { body } = await service.ask('GET', '/scheduler-stats/get_pools?detail=true', { as: 'admin' });
+  const room = { total_capacity_gb: expect.toSatisfy((gb: number) => gb > 0), backend_state: 'up' };
+  expect(body.pools).toMatchObject([
+    { name: 'host@fast#pool', capabilities: room },
+    { name: 'host@fast#lost', capabilities: { total_capacity_gb: 0, free_capacity_gb: 0, backend_state: 'down' } },
+    { name: 'host@plain#pool', capabilities: room },
   ]);
 });
 

@@ -5,6 +5,7 @@ import { route } from '../../http/route.ts';
 const isoTime = z.iso.datetime();
 const isoOrNull = (at: number | null) => (at === null ? null : new Date(at).toISOString());
 const bytes = z.number().describe('bytes');
+const faultFields = { code: z.string(), message: z.string(), remedy: z.string() };
 
 const backendSchema = z.object({
   name: z.string().describe('its name in the configuration'),
@@ -12,10 +13,7 @@ const backendSchema = z.object({
   id: z.string().nullable().describe('UUID found on the storage; null when it has never been read'),
   availability_zone: z.string(),
   state: z.enum(['up', 'down']),
-  fault: z
-    .object({ code: z.string(), message: z.string(), remedy: z.string() })
-    .nullable()
-    .describe("why it is down, in its driver's words"),
+  fault: z.object(faultFields).nullable().describe("why it is down, in its driver's words"),
   since: isoTime.nullable().describe('when it came into this state; null when nobody knows'),
   reported_at: isoTime.nullable().describe('the last answer, good or bad; null before the first'),
   enabled: z.boolean(),
@@ -33,9 +31,13 @@ const backendSchema = z.object({
         free: bytes.nullable(),
         claimed: bytes,
         placements: z.int().describe('volumes and snapshots that lie there'),
+        fault: z
+          .object({ ...faultFields, since: isoTime.nullable() })
+          .nullable()
+          .describe('why nothing can be placed there, though the backend is up'),
       }),
     )
-    .describe('total and free are null for a pool that the backend does not report'),
+    .describe('total and free are null for a pool that has a fault, or that the backend does not report'),
 });
 
 function backendView(backend: BackendState): z.input<typeof backendSchema> {
@@ -53,7 +55,7 @@ function backendView(backend: BackendState): z.input<typeof backendSchema> {
     disabled_reason: backend.disabledReason,
     driver_capabilities: [...backend.driverCapabilities],
     holds_limits: backend.holdsLimits,
-    pools: [...pools],
+    pools: pools.map((pool) => ({ ...pool, fault: pool.fault && { ...pool.fault, since: isoOrNull(pool.fault.since) } })),
   };
 }
 
