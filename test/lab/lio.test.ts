@@ -5,27 +5,18 @@ import { RecordingLog, type TestVolumes } from '@scoria/conformance';
 import { noExec, systemClock, systemRandom, silentLog, type ExportRequest, type PluginCall, type Transport } from '@scoria/core';
 import { afterEach, beforeEach, expect, test } from 'vitest';
 import { IscsiInitiator } from '../../packages/driver-iscsi/src/initiator/index.ts';
-import lio from '../../packages/driver-iscsi/src/lio/index.ts';
+import { Configfs, lioConfiguration, lioRoot, LioTransport, type ConfigTree } from '../../packages/driver-iscsi/src/lio/index.ts';
 import { until } from '../system/polling.ts';
 import { run } from '../system/programs.ts';
 import { loopVolumes } from './fixtures/loop-volumes.ts';
 
 const call: PluginCall = { signal: new AbortController().signal, fence: 1, progress: () => {} };
 const MiB = 1024 * 1024;
-const configfs = '/sys/kernel/config/target';
 
 /** A transport to which no program can be run. */
-function makeLio(config: unknown = {}): Transport {
-  return lio.create({
-    name: 'lab',
-    config,
-    installationId: systemRandom.uuid(),
-    baseDirectory: '/',
-    clock: systemClock,
-    random: systemRandom,
-    log: new RecordingLog(),
-    exec: noExec,
-  });
+function lioOn(tree: ConfigTree, config: unknown): Transport {
+  const log = new RecordingLog();
+  return new LioTransport({ config: lioConfiguration.parse(config), tree, clock: systemClock, log, exec: noExec });
 }
 
 function initiatorNamed(initiatorName: string): IscsiInitiator {
@@ -37,9 +28,10 @@ function initiatorNamed(initiatorName: string): IscsiInitiator {
     times: { patience: 1_000 },
   });
 }
-const client = initiatorNamed('iqn.2026-11.org.scoria.lab:client');
-const connect = (transport: Transport, request: ExportRequest, initiator = client) =>
-  initiator.connect(transport.connectionInfo(request), { readOnly: false }, call);
+const initiator = 'iqn.2026-11.org.scoria.lab:client';
+const client = initiatorNamed(initiator);
+const connect = (transport: Transport, request: ExportRequest, from = client) =>
+  from.connect(transport.connectionInfo(request), { readOnly: false }, call);
 
 let volumes: TestVolumes;
 const started: Transport[] = [];
@@ -52,7 +44,7 @@ afterEach(async () => {
 });
 
 async function start(config: unknown = {}): Promise<Transport> {
-  const transport = makeLio(config);
+  const transport = lioOn(new Configfs(lioRoot), config);
   await transport.start(call);
   started.push(transport);
   return transport;
@@ -71,18 +63,18 @@ async function requestOf(more: Partial<ExportRequest> = {}): Promise<ExportReque
 
 test('an access that is bound to an initiator refuses others who know the secret', async () => {
   const transport = await start({ bindInitiator: true });
-  const request = await requestOf({ initiator: 'iqn.2026-11.org.scoria.lab:client' });
+  const request = await requestOf({ initiator });
   await transport.export(request, call);
   const device = await connect(transport, request);
   expect(device.serial).toBe(request.volumeId);
-  expect((await transport.list(call))[0]?.sessions).toEqual(['iqn.2026-11.org.scoria.lab:client']);
+  expect((await transport.list(call))[0]?.sessions).toEqual([initiator]);
   await expect(connect(transport, request, initiatorNamed('iqn.2026-11.org.scoria.lab:other'))).rejects.toThrow();
   await device.close();
 });
 
 test('an access that is bound to an initiator can be for reading only, beside one for writing', async () => {
   const transport = await start({ bindInitiator: true });
-  const request = await requestOf({ initiator: 'iqn.2026-11.org.scoria.lab:client' });
+  const request = await requestOf({ initiator });
   const reading = { ...request, accessId: systemRandom.uuid(), readOnly: true };
   await transport.export(request, call);
   await transport.export(reading, call);
@@ -105,9 +97,7 @@ test.runIf(process.env['LAB_LONG'] === '1')('an access ends whatever logs in to 
     let over = false;
     const logIns = Array.from({ length: 4 }, async () => {
       while (!over) {
-        const connected = await connect(transport, request, initiatorNamed('iqn.2026-11.org.scoria.lab:client')).catch(
-          () => null,
-        );
+        const connected = await connect(transport, request, client).catch(() => null);
         if (round % 2 === 0) await connected?.close();
         await systemClock.sleep(1);
       }
@@ -161,8 +151,8 @@ test('an access does not end before its writes, which a device that hangs holds 
   const device = await connect(transport, request);
   await device.write(new Uint8Array(4096).fill(1), 0);
   const commands = async (): Promise<number> => {
-    const [adapter] = (await readdir(`${configfs}/core`)).filter((entry) => entry.startsWith('iblock_'));
-    const counters = `${configfs}/core/${adapter}/scoria-${request.volumeId}/statistics/scsi_lu`;
+    const [adapter] = (await readdir(`${lioRoot}/core`)).filter((entry) => entry.startsWith('iblock_'));
+    const counters = `${lioRoot}/core/${adapter}/scoria-${request.volumeId}/statistics/scsi_lu`;
     return Number(await readFile(`${counters}/num_cmds`, 'ascii'));
   };
   const before = await commands();
@@ -193,13 +183,90 @@ test('an access does not end before its writes, which a device that hangs holds 
   expect(await transport.list(call)).toEqual([]);
 });
 
+/** The kernel's tree for a process that is killed before one of its changes. */
+class DyingTree extends Configfs {
+  #left: number;
+
+  /** @param changes - that are still made. */
+  constructor(changes: number) {
+    super(lioRoot);
+    this.#left = changes;
+  }
+
+  override make(path: string): Promise<boolean> {
+    return this.#live(() => super.make(path));
+  }
+
+  override remove(path: string): Promise<boolean> {
+    return this.#live(() => super.remove(path));
+  }
+
+  override link(object: string, path: string): Promise<boolean> {
+    return this.#live(() => super.link(object, path));
+  }
+
+  override unlink(path: string): Promise<boolean> {
+    return this.#live(() => super.unlink(path));
+  }
+
+  override write(path: string, value: string): Promise<void> {
+    return this.#live(() => super.write(path, value));
+  }
+
+  override set(path: string, value: string): Promise<void> {
+    return this.#live(() => super.set(path, value));
+  }
+
+  async #live<T>(change: () => Promise<T>): Promise<T> {
+    if (this.#left-- <= 0) throw new Error('the process was killed');
+    return change();
+  }
+}
+
+test.each(['export', 'unexport'] as const)(
+  'what a process leaves that is killed at any step of an %s is told as half-made, and completed while all others serve',
+  { timeout: 120_000 },
+  async (verb) => {
+    const transport = await start({ bindInitiator: true });
+    const other = await requestOf({ initiator });
+    await transport.export(other, call);
+    const witness = await connect(transport, other);
+    const device = await volumes.create(8 * MiB);
+    let steps = 0;
+    for (let killed = true; killed; steps++) {
+      const request = await requestOf({ device, initiator });
+      if (verb === 'unexport') await transport.export(request, call);
+      const dying = lioOn(new DyingTree(steps), { bindInitiator: true });
+      const done = verb === 'export' ? dying.export(request, call) : dying.unexport(request.accessId, call);
+      killed = await done.then(
+        () => false,
+        () => true,
+      );
+      const told = (await transport.list(call)).find(({ accessId }) => accessId === request.accessId);
+      if (told) expect(told.complete, `step ${steps}`).toBe(verb === 'export' ? !killed : steps === 0);
+      await transport.export(request, call);
+      expect(await transport.list(call)).toContainEqual(
+        expect.objectContaining({ accessId: request.accessId, volumeId: request.volumeId, complete: true }),
+      );
+      await (await connect(transport, request)).close();
+      await transport.unexport(request.accessId, call);
+    }
+    expect(steps).toBeGreaterThan(8);
+    expect(witness.serial).toBe(other.volumeId);
+    expect((await transport.list(call)).map(({ accessId, sessions }) => [accessId, sessions])).toEqual([
+      [other.accessId, [initiator]],
+    ]);
+    await witness.close();
+  },
+);
+
 test('all accesses of a volume share one backstore, which keeps their reservations', async () => {
   const transport = await start();
   const request = await requestOf();
   await transport.export(request, call);
   await transport.export({ ...request, accessId: systemRandom.uuid() }, call);
-  const adapters = (await readdir(`${configfs}/core`)).filter((entry) => entry.startsWith('iblock_'));
-  const backstores = await Promise.all(adapters.map((adapter) => readdir(`${configfs}/core/${adapter}`)));
+  const adapters = (await readdir(`${lioRoot}/core`)).filter((entry) => entry.startsWith('iblock_'));
+  const backstores = await Promise.all(adapters.map((adapter) => readdir(`${lioRoot}/core/${adapter}`)));
   expect(backstores.flat().filter((entry) => entry.startsWith('scoria-'))).toEqual([`scoria-${request.volumeId}`]);
 });
 
@@ -238,14 +305,14 @@ test('many accesses are published, told and ended', async () => {
 });
 
 test('what others have made in LIO stays', async () => {
-  const foreign = `${configfs}/iscsi/iqn.2003-01.org.linux-iscsi.lab:foreign`;
+  const foreign = `${lioRoot}/iscsi/iqn.2003-01.org.linux-iscsi.lab:foreign`;
   const transport = await start();
   await transport.export(await requestOf(), call);
   await mkdir(`${foreign}/tpgt_1`, { recursive: true });
   expect(await transport.list(call)).toHaveLength(1);
   await transport.stop();
-  expect(await readdir(`${configfs}/iscsi`)).toContain('iqn.2003-01.org.linux-iscsi.lab:foreign');
+  expect(await readdir(`${lioRoot}/iscsi`)).toContain('iqn.2003-01.org.linux-iscsi.lab:foreign');
   await rmdir(`${foreign}/tpgt_1`);
   await rmdir(foreign);
-  expect((await readdir(`${configfs}/core`)).filter((entry) => /^(iblock|fileio)_/.test(entry))).toEqual([]);
+  expect((await readdir(`${lioRoot}/core`)).filter((entry) => /^(iblock|fileio)_/.test(entry))).toEqual([]);
 });

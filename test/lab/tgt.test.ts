@@ -110,7 +110,7 @@ test('a host whose name looks like a report of tgt gets no other device by it, a
   await transport.unexport(own.accessId, call);
   await evil.close();
   expect(await transport.list(call)).toEqual([
-    { accessId: other.accessId, volumeId: other.volumeId, readOnly: true, sessions: [] },
+    { accessId: other.accessId, volumeId: other.volumeId, readOnly: true, complete: true, sessions: [] },
   ]);
   await transport.stop();
   await cleanup();

@@ -90,6 +90,7 @@ export class ModelledTarget implements Transport, PointInTimeSupport, MirrorSupp
       accessId,
       volumeId,
       readOnly,
+      complete: !this.#ending.has(accessId),
       sessions: [...this.#sessions].filter((each) => each.accessId === accessId).map(({ initiator }) => initiator),
     }));
   }

@@ -3,7 +3,7 @@ import { once } from 'node:events';
 import { mkdtemp, rm } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import { startTransport, transportConformance } from '@scoria/conformance';
+import { startTransport, transportConformance, type Damage } from '@scoria/conformance';
 import { silentLog, systemClock, systemRandom, type ExportRequest, type PluginCall } from '@scoria/core';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import { IscsiInitiator } from '../../packages/driver-iscsi/src/initiator/index.ts';
@@ -38,10 +38,19 @@ afterAll(async () => {
   await rm(directory, { recursive: true, force: true });
 });
 
+/** Takes away the rule that admits initiators, which an export gets last. */
+const damage: Damage = async ({ data }) => {
+  const env = systemEnvironment({ TGT_IPC_SOCKET: join(directory, 'control') });
+  const tgtadm = (...args: string[]) => run('tgtadm', ['--lld', 'iscsi', '--mode', 'target', ...args], { env, must: true });
+  const { stdout } = await tgtadm('--op', 'show');
+  const [, tid = ''] = new RegExp(`^Target (\\d+): ${String(data['target_iqn'])}$`, 'm').exec(stdout) ?? [];
+  await tgtadm('--op', 'unbind', '--tid', tid, '--initiator-address', 'ALL');
+};
+
 const start = () => startTransport(tgt, { listen: [`127.0.0.1:${port}`], controlSocket: join(directory, 'control') });
 
 describe('tgt with files', () => {
-  transportConformance({ describe, test, create: start, connect });
+  transportConformance({ describe, test, create: start, connect, damage });
 });
 
 describe('tgt with block devices', () => {
@@ -50,6 +59,7 @@ describe('tgt with block devices', () => {
     test,
     create: async () => ({ ...(await start()), volumes: await loopVolumes() }),
     connect,
+    damage,
   });
 });
 

@@ -346,8 +346,25 @@ describe('the reconciler', () => {
       expect(transport.exports.size).toBe(0);
     });
 
-    it('end when they have no access, once they were seen twice', async () => {
+    it('that are half made are completed, each alone', async () => {
+      const attach = async () => storage.attachments.create(alice, { volumeId: await volume(), connector: host1 });
+      for (const attached of [await attach(), await attach()]) expect(attached.status).toBe('attaching');
+      const [accessId = ''] = transport.exports.keys();
+      transport.halfMade.add(accessId);
+      transport.calls.length = 0;
+      await run();
+      expect([...transport.halfMade]).toEqual([]);
+      expect(transport.calls).toEqual(['export']);
+      await run();
+      expect(await ended()).toMatchObject([
+        { kind: 'unpublished-access', subjectId: accessId, state: 'mended', evidence: { halfMade: true } },
+      ]);
+      expect(transport.calls).toEqual(['export']);
+    });
+
+    it.each([true, false])('end when they have no access, once they were seen twice (half made: %s)', async (halfMade) => {
       const accessId = systemRandom.uuid();
+      if (halfMade) transport.halfMade.add(accessId);
       transport.exports.set(accessId, {
         accessId,
         volumeId: systemRandom.uuid(),
@@ -359,16 +376,20 @@ describe('the reconciler', () => {
       expect(transport.exports.size).toBe(1);
       await run();
       expect(transport.exports.size).toBe(0);
+      expect(transport.calls).toEqual(['unexport']);
     });
 
     it('end with their access when no attachment counts on it', async () => {
       const volumeId = await volume();
       await storage.attachments.create(alice, { volumeId, connector: host1 });
+      for (const accessId of transport.exports.keys()) transport.halfMade.add(accessId);
       await store.transaction(async ({ attachments, volumes }) => {
         for (const { id } of await attachments.ofVolumes([volumeId])) await attachments.remove(id);
         await volumes.transition('every-project', volumeId, 'attachmentsChanged', 0, { to: 'available' });
       });
+      transport.calls.length = 0;
       await run();
+      expect(transport.calls).toEqual(['unexport']);
       expect(transport.exports.size).toBe(0);
       expect(await store.reading.accesses.all()).toEqual([]);
     });

@@ -13,6 +13,8 @@ export class RecordingTransport implements Transport, PointInTimeSupport {
   readonly reaches = ['memory', 'path'];
   readonly exports = new Map<string, ExportRequest>();
   readonly calls: string[] = [];
+  /** Accesses of which only a part is there until they are exported again. */
+  readonly halfMade = new Set<string>();
   /** Verbs that fail now, with `transport-failed`. */
   readonly failing = new Set<string>();
 
@@ -22,6 +24,7 @@ export class RecordingTransport implements Transport, PointInTimeSupport {
   async export(request: ExportRequest): Promise<void> {
     this.note('export');
     this.exports.set(request.accessId, request);
+    this.halfMade.delete(request.accessId);
   }
 
   async unexport(accessId: string): Promise<void> {
@@ -30,7 +33,13 @@ export class RecordingTransport implements Transport, PointInTimeSupport {
   }
 
   async list() {
-    return [...this.exports.values()].map(({ accessId, volumeId, readOnly }) => ({ accessId, volumeId, readOnly, sessions: [] }));
+    return [...this.exports.values()].map(({ accessId, volumeId, readOnly }) => ({
+      accessId,
+      volumeId,
+      readOnly,
+      complete: !this.halfMade.has(accessId),
+      sessions: [],
+    }));
   }
 
   async resize(): Promise<void> {

@@ -38,6 +38,7 @@ export {
   startTransport,
   type Connect,
   type Connection,
+  type Damage,
   type TestVolumes,
   type TransportUnderTest,
 } from './transport/transport-under-test.ts';

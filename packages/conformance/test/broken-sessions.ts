@@ -1,5 +1,6 @@
 import type { Connection } from '@scoria/conformance';
-import { type ConnectionInfo, type PluginCall } from '@scoria/core';
+import { type ConnectionInfo, type ExportRequest, type PluginCall } from '@scoria/core';
+import { turns } from './broken-driver.ts';
 import type { BrokenTransport } from './broken-transports.ts';
 import { LoopbackTransport } from './loopback-transport.ts';
 
@@ -45,6 +46,25 @@ export const brokenSessions: readonly BrokenTransport[] = [
         override async release() {
           return { held: true };
         }
+      })(log),
+  },
+  {
+    name: 'an export is told as complete before it is',
+    caughtBy: ['complete-true'],
+    make: (log) =>
+      new (class extends LoopbackTransport {
+        override async export(request: ExportRequest, call: PluginCall) {
+          await super.export(request, call);
+          this.opening.add(request.accessId);
+          await turns(2);
+          if (call.signal.aborted) throw new Error('aborted');
+          this.opening.delete(request.accessId);
+        }
+        override connect(info: ConnectionInfo) {
+          if (this.opening.has(String(info.data['accessId']))) throw new Error('nobody listens');
+          return super.connect(info);
+        }
+        private readonly opening = new Set<string>();
       })(log),
   },
   {

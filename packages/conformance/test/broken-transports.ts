@@ -138,6 +138,26 @@ export const brokenTransports: readonly BrokenTransport[] = [
       })(log),
   },
   {
+    name: 'a half of an export is told as a whole one',
+    caughtBy: ['half-made-told'],
+    make: (log) =>
+      new (class extends LoopbackTransport {
+        override async list(call: PluginCall) {
+          return (await super.list(call)).map((status) => ({ ...status, complete: true }));
+        }
+      })(log),
+  },
+  {
+    name: 'a half of an export is taken for a whole one',
+    caughtBy: ['half-made-completed'],
+    make: (log) =>
+      new (class extends LoopbackTransport {
+        override async export(request: ExportRequest, call: PluginCall) {
+          if (!this.exports.has(request.accessId)) await super.export(request, call);
+        }
+      })(log),
+  },
+  {
     name: 'export does not look at its signal',
     caughtBy: ['export-aborted'],
     make: (log) =>

@@ -33,6 +33,8 @@ export class LoopbackTransport implements Transport, PointInTimeSupport {
   readonly reaches = ['path'];
   protected readonly units = new Map<string, Unit>();
   protected readonly exports = new Map<string, { readonly request: ExportRequest; readonly sessions: Set<object> }>();
+  /** Accesses of which a part is missing. */
+  protected readonly halfMade = new Set<string>();
   protected readonly log: Log;
   #turn: Promise<unknown> = Promise.resolve();
 
@@ -48,6 +50,7 @@ export class LoopbackTransport implements Transport, PointInTimeSupport {
 
   async export(request: ExportRequest, call: PluginCall): Promise<void> {
     call.signal.throwIfAborted();
+    this.halfMade.delete(request.accessId);
     if (this.exports.has(request.accessId)) return;
     await this.use(request.volumeId, request.device, request.accessId);
     if (!this.exports.has(request.accessId)) this.exports.set(request.accessId, { request, sessions: new Set() });
@@ -61,7 +64,8 @@ export class LoopbackTransport implements Transport, PointInTimeSupport {
   async list(call: PluginCall): Promise<readonly ExportStatus[]> {
     call.signal.throwIfAborted();
     return Array.from(this.exports.values(), ({ request: { accessId, volumeId, readOnly }, sessions }) => {
-      return { accessId, volumeId, readOnly, sessions: Array.from(sessions, () => 'client') };
+      const complete = !this.halfMade.has(accessId);
+      return { accessId, volumeId, readOnly, complete, sessions: Array.from(sessions, () => 'client') };
     });
   }
 
@@ -129,7 +133,8 @@ export class LoopbackTransport implements Transport, PointInTimeSupport {
     const { accessId, volumeId, secret } = info.data;
     const found = this.exports.get(String(accessId));
     const unit = this.units.get(String(volumeId));
-    if (!found || !unit || found.request.secret !== secret) throw new ScoriaError('not-authenticated', 'The login was refused');
+    const isOpen = found && unit && !this.halfMade.has(String(accessId));
+    if (!isOpen || found.request.secret !== secret) throw new ScoriaError('not-authenticated', 'The login was refused');
     const { sessions, request } = found;
     const session = {};
     sessions.add(session);
@@ -159,6 +164,12 @@ export class LoopbackTransport implements Transport, PointInTimeSupport {
       refreshSize: async () => unit.device.size,
       close: async () => void sessions.delete(session),
     };
+  }
+
+  /** Takes away what clients log in to. */
+  async damage(_info: ConnectionInfo, { accessId }: ExportRequest): Promise<void> {
+    this.exports.get(accessId)?.sessions.clear();
+    this.halfMade.add(accessId);
   }
 
   /** Opens a volume's unit for an access or a copy. One at a time, so that no volume is opened twice. */

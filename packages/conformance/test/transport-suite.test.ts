@@ -1,5 +1,5 @@
 import { fileVolumes, RecordingLog, runTransportConformance, transportChecks, transportConformance } from '@scoria/conformance';
-import type { Log } from '@scoria/core';
+import type { ConnectionInfo, ExportRequest, Log } from '@scoria/core';
 import { describe, expect, test } from 'vitest';
 import { brokenLimits } from './broken-limits.ts';
 import { brokenMirrors } from './broken-mirrors.ts';
@@ -17,7 +17,8 @@ function subjectOf(make: (log: Log) => LoopbackTransport) {
       transport = make(log);
       return { transport, log, volumes: await fileVolumes(), cleanup: async () => {} };
     },
-    connect: (info: Parameters<LoopbackTransport['connect']>[0]) => transport.connect(info),
+    connect: (info: ConnectionInfo) => transport.connect(info),
+    damage: (info: ConnectionInfo, request: ExportRequest) => transport.damage(info, request),
   };
 }
 
@@ -51,5 +52,8 @@ test('without a client the checks that need one are skipped, with the reason', a
     transportChecks.filter(({ needs }) => needs.length > 0).map(({ id }) => id),
   );
   expect(report.results.find(({ id }) => id === 'secret-wrong')?.reason).toBe('the suite was given no client');
+  expect(report.results.find(({ id }) => id === 'half-made-told')?.reason).toBe(
+    'the suite was given nothing to damage an export',
+  );
   expect(report.results.find(({ id }) => id === 'mirror-both')?.reason).toBe('the transport does not declare "mirror"');
 });

@@ -13,14 +13,17 @@ function transportOn(tree: FakeLio, config: unknown = {}, exec: Exec = noExec): 
   return new LioTransport({ config: lioConfiguration.parse(config), tree, clock: systemClock, log: new RecordingLog(), exec });
 }
 
+let conforming: FakeLio;
 transportConformance({
   describe,
   test,
   create: async () => {
-    const [tree, log] = [new FakeLio(), new RecordingLog()];
+    const log = new RecordingLog();
+    const tree = (conforming = new FakeLio());
     const make = () => new LioTransport({ config: lioConfiguration.parse({}), tree, clock: systemClock, log, exec: noExec });
     return { transport: make(), restart: async () => make(), volumes: await fileVolumes(), log, cleanup: async () => {} };
   },
+  damage: ({ data }) => conforming.write(`iscsi/${data['target_iqn']}/tpgt_1/enable`, '0'),
 });
 
 let volumes: TestVolumes;
@@ -124,7 +127,7 @@ test('an access that is bound to an initiator lets only that name in', async () 
   await transport.export(request, call);
   expect([tree.shape, tree.attributes], 'a repeat leaves the session alone').toEqual(before);
   expect(await transport.list(call)).toEqual([
-    { accessId: request.accessId, volumeId: request.volumeId, readOnly: true, sessions: [initiator] },
+    { accessId: request.accessId, volumeId: request.volumeId, readOnly: true, complete: true, sessions: [initiator] },
   ]);
   await transport.unexport(request.accessId, call);
   expect(await transport.list(call)).toEqual([]);
@@ -340,6 +343,11 @@ describe('a process that is killed', () => {
   const nothing = async (): Promise<void> => {};
   const publish = (transport: LioTransport, request: ExportRequest): Promise<void> => transport.export(request, call);
   const end = (transport: LioTransport, { accessId }: ExportRequest): Promise<void> => transport.unexport(accessId, call);
+  /** A target is complete while it is open and has its unit. */
+  const expectTold = async (next: LioTransport, tree: FakeLio): Promise<void> => {
+    const isOpen = tree.value('tpgt_1/enable') === '1' && [...tree.links.keys()].some((path) => path.includes('/lun/lun_0/'));
+    for (const { complete } of await next.list(call)) expect(complete).toBe(isOpen);
+  };
   const expectNothing = async (tree: FakeLio): Promise<void> => {
     expect(await tree.list('iscsi')).toEqual([]);
     expect(tree.shape.filter((path) => path.includes('scoria-'))).toEqual([]);
@@ -353,9 +361,10 @@ describe('a process that is killed', () => {
         nothing,
         publish,
         async (next, request, tree) => {
-          await next.start(call);
+          await expectTold(next, tree);
           await next.export(request, call);
-          expect(await next.list(call)).toMatchObject([{ accessId: request.accessId, volumeId: request.volumeId }]);
+          const { accessId, volumeId } = request;
+          expect(await next.list(call)).toMatchObject([{ accessId, volumeId, complete: true }]);
           expect(tree.value('tpgt_1/enable')).toBe('1');
           await next.unexport(request.accessId, call);
           await expectNothing(tree);
@@ -393,6 +402,7 @@ describe('a process that is killed', () => {
         publish,
         end,
         async (next, request, tree) => {
+          await expectTold(next, tree);
           await next.start(call);
           if ((await next.list(call)).length === 0) return expectNothing(tree);
           await next.export(request, call);

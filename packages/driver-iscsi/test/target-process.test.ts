@@ -97,7 +97,9 @@ describe('a target in a process of its own', { timeout: 20_000 }, () => {
     await transport.export(request(), call);
     const initiator = await session();
     await initiator.command(cdbs.write10(0, 1, 0x08), { data: Buffer.alloc(512, 7) });
-    expect(await transport.list(call)).toEqual([{ accessId, volumeId, readOnly: false, sessions: ['iqn.2026-11.test:host'] }]);
+    expect(await transport.list(call)).toEqual([
+      { accessId, volumeId, readOnly: false, complete: true, sessions: ['iqn.2026-11.test:host'] },
+    ]);
     const { processId } = transport;
     await transport.stop();
     await initiator.ended();

@@ -185,13 +185,18 @@ Session: 9
   });
 });
 
+let conforming: FakeTgtd;
 transportConformance({
   describe,
   test,
   create: async () => {
-    const [tgtd, log] = [new FakeTgtd(), new RecordingLog()];
+    const log = new RecordingLog();
+    const tgtd = (conforming = new FakeTgtd());
     const make = () => new TgtTransport({ config: tgtConfiguration.parse({}), clock: systemClock, log, exec: tgtd });
     return { transport: make(), restart: async () => make(), volumes: await fileVolumes(), log, cleanup: async () => {} };
+  },
+  damage: async ({ data }) => {
+    for (const target of conforming.targets.values()) if (target.name === data['target_iqn']) target.admitted.clear();
   },
 });
 

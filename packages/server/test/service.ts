@@ -48,6 +48,7 @@ export class ListedExports implements Transport {
       accessId,
       volumeId,
       readOnly,
+      complete: true,
       sessions: [],
     }));
   }

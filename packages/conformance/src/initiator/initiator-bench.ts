@@ -28,7 +28,7 @@ export class InitiatorBench {
   constructor(given: InitiatorUnderTest, soon: number | undefined) {
     this.#given = given;
     this.#initiator = given.initiator;
-    this.publisher = new TransportBench(given.publisher, undefined, soon);
+    this.publisher = new TransportBench(given.publisher, { soon });
   }
 
   get initiator(): Initiator {

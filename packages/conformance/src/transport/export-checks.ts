@@ -17,7 +17,7 @@ export const exportChecks: TransportChecks = {
       await bench.transport.export(request, plainCall);
       await bench.transport.export({ ...request }, plainCall);
       assert.deepEqual(await bench.list(), [
-        { accessId: request.accessId, volumeId: request.volumeId, readOnly: false, sessions: [] },
+        { accessId: request.accessId, volumeId: request.volumeId, readOnly: false, complete: true, sessions: [] },
       ]);
     },
   },
@@ -59,7 +59,7 @@ export const exportChecks: TransportChecks = {
       assert.equal((await bench.list()).length, 2);
       await bench.transport.unexport(first.accessId, plainCall);
       assert.deepEqual(await bench.list(), [
-        { accessId: second.accessId, volumeId: first.volumeId, readOnly: true, sessions: [] },
+        { accessId: second.accessId, volumeId: first.volumeId, readOnly: true, complete: true, sessions: [] },
       ]);
     },
   },

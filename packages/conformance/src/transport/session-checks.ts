@@ -40,6 +40,20 @@ export const sessionChecks: TransportChecks = {
     },
   },
 
+  'complete-true': {
+    verb: 'list',
+    contract: 'Whether all of it is there, so that its host can log in and reach the volume.',
+    demand: 'a client can log in to what is listed as complete, also after an export that was aborted',
+    run: async (bench) => {
+      for (const turns of [0, 1, 2, 4, 8]) {
+        const request = await bench.request();
+        await bench.interrupt((call) => bench.transport.export(request, call), turns);
+        for (const { complete } of await bench.list()) if (complete) await bench.close(await bench.connect(request));
+        await bench.transport.unexport(request.accessId, plainCall);
+      }
+    },
+  },
+
   'session-listed': {
     verb: 'list',
     contract: 'Initiator names of the sessions that are logged in.',

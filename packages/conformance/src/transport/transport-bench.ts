@@ -15,7 +15,7 @@ import {
   type Transport,
 } from '@scoria/core';
 import { guardedTransport } from '../guarded.ts';
-import type { Connect, Connection, TestVolumes, TransportUnderTest } from './transport-under-test.ts';
+import type { Connect, Connection, Damage, TestVolumes, TransportUnderTest } from './transport-under-test.ts';
 
 /** Size of the volumes of the suite, bytes. */
 export const exportedSize = 8 * 1024 * 1024;
@@ -23,19 +23,29 @@ export const exportedSize = 8 * 1024 * 1024;
 /** A call without anything special. */
 export const plainCall: PluginCall = { signal: new AbortController().signal, fence: 1, progress: () => {} };
 
+/** What a {@link TransportBench} may need besides a transport. */
+export interface BenchOptions {
+  readonly connect?: Connect | undefined;
+  readonly damage?: Damage | undefined;
+  /** Milliseconds. Default: 5,000. */
+  readonly soon?: number | undefined;
+}
+
 /** The transport of one check with what the check has opened. */
 export class TransportBench {
   /** How long a verb may go on after its abort, milliseconds. */
   readonly soon: number;
   readonly #given: TransportUnderTest;
   readonly #connect: Connect | undefined;
+  readonly #damage: Damage | undefined;
   readonly #open = new Set<{ close(): Promise<void> }>();
   #transport: AnyTransport;
 
-  constructor(given: TransportUnderTest, connect: Connect | undefined, soon = 5_000) {
+  constructor(given: TransportUnderTest, { connect, damage, soon = 5_000 }: BenchOptions = {}) {
     this.#given = given;
     this.#transport = given.transport;
     this.#connect = connect;
+    this.#damage = damage;
     this.soon = soon;
   }
 
@@ -106,6 +116,12 @@ export class TransportBench {
     const connection = await this.#connect(this.transport.connectionInfo(request), request);
     this.#open.add(connection);
     return connection;
+  }
+
+  /** Leaves half of an export, as a process that dies does. */
+  async damage(request: ExportRequest): Promise<void> {
+    assert(this.#damage, 'the suite was given nothing to damage an export');
+    await this.#damage(this.transport.connectionInfo(request), request);
   }
 
   /** Opens a volume beside the transport. */

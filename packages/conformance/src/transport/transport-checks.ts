@@ -1,6 +1,7 @@
 import { checksOf } from '../check.ts';
 import { accessChecks } from './access-checks.ts';
 import { exportChecks } from './export-checks.ts';
+import { halfMadeChecks } from './half-made-checks.ts';
 import { inFlightChecks } from './in-flight-checks.ts';
 import { limitChecks } from './limit-checks.ts';
 import { mirrorChecks } from './mirror-checks.ts';
@@ -13,6 +14,7 @@ import type { TransportCheck } from './transport-check.ts';
 export const transportChecks: readonly TransportCheck[] = [
   ...checksOf(exportChecks),
   ...checksOf(accessChecks),
+  ...checksOf(halfMadeChecks, 'damage'),
   ...checksOf(sessionChecks, 'client'),
   ...checksOf(inFlightChecks, 'client'),
   ...checksOf(pointInTimeChecks, 'point-in-time'),

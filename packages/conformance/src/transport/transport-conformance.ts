@@ -4,7 +4,7 @@ import { runChecks, type CheckResult } from '../run-checks.ts';
 import { declareChecks, type CheckPlan, type Runner } from '../runner.ts';
 import { plainCall, TransportBench } from './transport-bench.ts';
 import { transportChecks } from './transport-checks.ts';
-import type { Connect, TransportUnderTest } from './transport-under-test.ts';
+import type { Connect, Damage, TransportUnderTest } from './transport-under-test.ts';
 
 /** An optional group of verbs, as core's documentation of it names it. */
 export type TransportCapability = 'point-in-time' | 'mirror' | 'limit';
@@ -24,6 +24,11 @@ export interface TransportSubject {
   create(): Promise<TransportUnderTest>;
   /** A client of the transport. Without it only what needs none is tested. */
   readonly connect?: Connect;
+  /**
+   * Makes a half of an export, where something of it outlives the transport's process. Without it exports that are half-made
+   * are not tested.
+   */
+  readonly damage?: Damage;
   /** The optional groups that the transport has; only they are tested. Default: none. */
   readonly capabilities?: readonly TransportCapability[];
   /** How long a verb may go on after its abort, milliseconds. Default: 5,000. */
@@ -48,13 +53,14 @@ function planOf(subject: TransportSubject): CheckPlan<TransportBench> {
   return {
     checks: transportChecks,
     skipped: ({ needs }) => {
-      const declared: readonly string[] = [...(subject.capabilities ?? []), 'client'];
+      const declared: readonly string[] = [...(subject.capabilities ?? []), 'client', 'damage'];
       const lacking = needs.find((capability) => !declared.includes(capability));
       if (lacking !== undefined) return `the transport does not declare "${lacking}"`;
+      if (needs.includes('damage') && !subject.damage) return 'the suite was given nothing to damage an export';
       return needs.includes('client') && !subject.connect ? 'the suite was given no client' : undefined;
     },
     run: async (check) => {
-      const bench = new TransportBench(await subject.create(), subject.connect, subject.soon);
+      const bench = new TransportBench(await subject.create(), subject);
       try {
         await bench.transport.start(plainCall);
         await check.run(bench);

@@ -53,6 +53,9 @@ export interface Connection {
 /** Logs in. Rejects when the target refuses. */
 export type Connect = (info: ConnectionInfo, request: ExportRequest) => Promise<Connection>;
 
+/** Takes a part of a complete export away behind the transport's back, so that nobody can log in. */
+export type Damage = (info: ConnectionInfo, request: ExportRequest) => Promise<void>;
+
 /** Volumes as sparse files in a temporary directory. */
 export async function fileVolumes(blockSize: 512 | 4096 = 512): Promise<TestVolumes> {
   const directory = await mkdtemp(join(tmpdir(), 'conformance-'));

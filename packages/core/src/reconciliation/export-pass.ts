@@ -29,12 +29,13 @@ export async function observeExports(
     const audit = await tools.audits.transport(tools.context, name, signal);
     const attachments = await allAttachments(tools.store);
     const accesses = await accessesOf(tools, transport);
-    const unpublished = new Set(audit.missing);
     const owned = new Set(attachments.map((attachment) => attachment.accessId));
     const exports = new Map(audit.exports.map((each) => [each.accessId, each]));
     return [
       ...accesses.filter(({ id }) => !owned.has(id)).map((access) => unowned(tools, access)),
-      ...accesses.filter(({ id }) => unpublished.has(id) && owned.has(id)).map((access) => unpublishedAccess(tools, access)),
+      ...accesses
+        .filter(({ id, state }) => state === 'open' && owned.has(id) && !exports.get(id)?.complete)
+        .map((access) => unpublishedAccess(tools, access, exports.has(access.id))),
       ...audit.unknown.map((accessId) => unknownExport(tools, transport, accessId, signal)),
       ...attachments.flatMap((attachment) => {
         const status = exports.get(attachment.accessId ?? '');
@@ -84,12 +85,13 @@ function unowned(tools: PassTools, access: Access): Observation {
   };
 }
 
-function unpublishedAccess(tools: PassTools, access: Access): Observation {
+/** @param halfMade - the transport has a part of it. */
+function unpublishedAccess(tools: PassTools, access: Access, halfMade: boolean): Observation {
   return {
     kind: 'unpublished-access',
     subjectKind: 'access',
     subjectId: access.id,
-    evidence: evidenceOf(access),
+    evidence: { ...evidenceOf(access), halfMade },
     command: null,
     mend: { ...atOnce, begin: () => beginOn(tools, access.id, publishAccess, async (_, { state }) => state === 'open') },
   };

@@ -30,11 +30,17 @@ export interface ExportRequest {
   readonly limits?: IoLimits | undefined;
 }
 
-/** One published access, as the transport sees it now. */
+/** One access of which the transport has something, as it sees it now. */
 export interface ExportStatus {
   readonly accessId: string;
   readonly volumeId: string;
   readonly readOnly: boolean;
+  /**
+   * Whether all of it is there, so that its host can log in and reach the volume. What a crash or a failure has left
+   * half-made is not; nor is what is being made or ended at the moment. Exporting the access again completes it, and
+   * leaves it as it is where it is complete; {@link Transport.unexport} ends it.
+   */
+  readonly complete: boolean;
   /** Initiator names of the sessions that are logged in. */
   readonly sessions: readonly string[];
 }
@@ -69,6 +75,7 @@ export interface Transport {
   export(request: ExportRequest, call: PluginCall): Promise<void>;
   /** Ends an access. Settles only when no write of any of its sessions can still reach the device. */
   unexport(accessId: string, call: PluginCall): Promise<void>;
+  /** All that there is of accesses, half-made ones too: what is not told would never be ended. */
   list(call: PluginCall): Promise<readonly ExportStatus[]>;
   /** Makes initiators see a new size. Does nothing for a volume that is not exported. */
   resize(volumeId: string, call: PluginCall): Promise<void>;

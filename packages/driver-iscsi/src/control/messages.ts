@@ -2,7 +2,7 @@ import { z } from 'zod';
 import { deviceLocatorSchema, errorDataSchema, ScoriaError, type LimitedQuantity } from '@scoria/core/device';
 
 /** Version of this protocol. A process that speaks another one is replaced. */
-export const protocolVersion = 4;
+export const protocolVersion = 5;
 
 const uuid = z.string().regex(/^[0-9a-fA-F-]{1,64}$/, 'not an id');
 
@@ -73,7 +73,13 @@ export const verbs = {
   list: {
     request: z.null(),
     reply: z.array(
-      z.object({ accessId: z.string(), volumeId: z.string(), readOnly: z.boolean(), sessions: z.array(z.string()) }),
+      z.object({
+        accessId: z.string(),
+        volumeId: z.string(),
+        readOnly: z.boolean(),
+        complete: z.boolean(),
+        sessions: z.array(z.string()),
+      }),
     ),
   },
   resize: { request: z.object({ volumeId: uuid }), reply: z.null() },

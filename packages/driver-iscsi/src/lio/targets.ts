@@ -193,7 +193,8 @@ export class Targets {
     const linked = await this.#backstoreOf(group);
     const volumeId = linked?.volumeId ?? (await this.volumeOf(accessId));
     if (volumeId === null) return null;
-    const [dynamic, initiators] = await Promise.all([
+    const [enabled, dynamic, initiators] = await Promise.all([
+      this.#tree.read(join(group, 'enable')),
       this.#tree.read(join(group, 'dynamic_sessions')),
       this.#tree.list(join(group, 'acls')),
     ]);
@@ -204,7 +205,9 @@ export class Targets {
       }),
     );
     const sessions = [...(dynamic ?? '').split('\n').filter((name) => name !== ''), ...bound.flat()];
-    return { accessId, volumeId, readOnly: linked?.readOnly ?? true, sessions };
+    // It is enabled last of all when it is made, and disabled first when it ends.
+    const complete = enabled === '1' && linked !== null;
+    return { accessId, volumeId, readOnly: linked?.readOnly ?? true, complete, sessions };
   }
 
   #group(accessId: string): string {

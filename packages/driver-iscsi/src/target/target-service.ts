@@ -188,6 +188,7 @@ export class TargetService {
       accessId: target.accessId,
       volumeId: target.logicalUnit.volumeId,
       readOnly: target.readOnly,
+      complete: !this.#ending.has(target.accessId),
       sessions: Array.from(target.sessions, (session) => session.nexus.initiatorName),
     }));
   }

@@ -19,6 +19,8 @@ export interface PublishedTarget extends TgtTarget {
   readonly accessId: string;
   /** `null` before it was made, and when it is gone. */
   readonly unit: PublishedUnit | null;
+  /** Whether somebody can log in to it, by a secret, and reach its volume. */
+  readonly complete: boolean;
 }
 
 /** tgtd keeps the ids of targets as signed numbers, and 0 is none. */
@@ -67,7 +69,7 @@ export class TgtTargets {
   /** Whether a target lets in whom it should, and serves what it should. Secrets are not told. */
   serves(found: PublishedTarget, { volumeId, path, readOnly }: PublishedUnit, { accessId, initiator }: ExportRequest): boolean {
     return (
-      found.state === 'ready' &&
+      found.complete &&
       found.unit?.volumeId === volumeId &&
       found.unit.path === path &&
       found.unit.readOnly === readOnly &&
@@ -188,7 +190,9 @@ function idsOf(accessId: string): readonly number[] {
 function published(target: TgtTarget, accessId: string): PublishedTarget {
   const found = target.units.find(({ lun }) => lun === volumeLun);
   const volumeId = uuidOf(found?.serial ?? '');
-  return { ...target, accessId, unit: found === undefined || volumeId === null ? null : { ...found, volumeId } };
+  const unit = found === undefined || volumeId === null ? null : { ...found, volumeId };
+  const isOpen = target.state === 'ready' && target.accounts.length > 0 && target.admitted.length > 0;
+  return { ...target, accessId, unit, complete: isOpen && unit !== null };
 }
 
 function requireDone(answer: Answer, what: string): void {

@@ -151,8 +151,8 @@ export class TgtTransport implements Transport {
 
   async list({ signal }: PluginCall): Promise<readonly ExportStatus[]> {
     signal.throwIfAborted();
-    return (await this.#published(signal)).map(({ accessId, unit: { volumeId, readOnly }, sessions }) => {
-      return { accessId, volumeId, readOnly, sessions };
+    return (await this.#published(signal)).map(({ accessId, unit: { volumeId, readOnly }, complete, sessions }) => {
+      return { accessId, volumeId, readOnly, complete, sessions };
     });
   }
 
@@ -198,11 +198,13 @@ export class TgtTransport implements Transport {
 
   /** All accesses with a unit: as they were published by this object, or as tgtd tells of those that it adopted. */
   async #published(signal: AbortSignal): Promise<readonly (PublishedTarget & { readonly unit: PublishedUnit })[]> {
-    const targets = new Map((await this.#targets.all(signal)).map((target) => [target.accessId, target]));
-    return [...targets.values()].flatMap((target) => {
-      const unit = target.state === 'ready' ? (this.#units.get(target.accessId) ?? target.unit) : target.unit;
-      return unit === null ? [] : [{ ...target, unit }];
-    });
+    const targets = Map.groupBy(await this.#targets.all(signal), ({ accessId }) => accessId);
+    return Array.from(targets, ([accessId, told]) => {
+      // A host of another access can feign one that is half-made, but cannot hide the real one.
+      const target = told.findLast(({ complete }) => complete) ?? told.at(-1);
+      const unit = (target?.state === 'ready' && this.#units.get(accessId)) || target?.unit;
+      return target && unit ? [{ ...target, unit }] : [];
+    }).flat();
   }
 
   /** A new target for the access; `null` when it is published as it should be. */
