@@ -41,6 +41,7 @@ describe('damaged metadata of a group', () => {
       remedy: expect.stringMatching(/pvs.*drills/),
     };
     expect(await drill.byteOf(volume)).toBe(1);
+    drill.later();
     await expect(drill.driver.pools(call)).rejects.toMatchObject(told);
     await expect(drill.listed()).rejects.toMatchObject(told);
     await expect(drill.driver.create(drill.object(), call)).rejects.toMatchObject(told);
@@ -278,6 +279,7 @@ describe('a command of LVM that hangs', () => {
       const drill = new Drill(group.name, { thinPool, lvmConfig: everyDisk, deadlines: { report: 10_000 } });
       await drill.restarted();
       await dead.hang();
+      drill.later();
       try {
         await expect(drill.driver.pools(call)).rejects.toMatchObject({ code: 'deadline-exceeded' });
         drill.config = { thinPool, lvmConfig: `${everyDisk} devices { global_filter = [ "r|${dead.path}|" ] }` };

@@ -71,7 +71,7 @@ beforeAll(async () => {
   const weak = {
     plugin: '@scoria/driver-lvm',
     transport: 'iscsi',
-    config: { volumeGroups: ['failing'], provisioning: 'thick', freeSpace: 'zeroed', lvmConfig },
+    config: { volumeGroups: ['failing'], provisioning: 'thick', freeSpace: 'zeroed', lvmConfig, refreshInterval: 5_000 },
   };
   const poolSize = 256 * mebibyte;
   service = await lvmService({

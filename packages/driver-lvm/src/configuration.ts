@@ -86,6 +86,12 @@ export const lvmConfigSchema = z
       })
       .prefault({})
       .describe('How a thick snapshot with less space than its volume grows.'),
+    refreshInterval: bytes
+      .default(60 * second)
+      .describe(
+        'Milliseconds after which a report of capacities looks at all of a group anew. In between, it asks only what changes ' +
+          'by itself, and adds up our own changes; so changes by hand and lost disks show in reports after that time.',
+      ),
     lvmConfig: z.string().max(16_384).optional().describe('Text given to every LVM command as "--config" (lvm.conf(5)).'),
     devicesFile: lvmName.optional().describe('Devices file of LVM to use (lvmdevices(8)).'),
     deadlines: z

@@ -68,7 +68,7 @@ export class LvmDriver implements AnyVolumeDriver {
     this.#options = options;
     this.#layout = new (config.provisioning === 'thin' ? ThinLayout : ThickLayout)({ config, commands, clock, log });
     this.#leftovers = new Leftovers(this.#layout, this.#turns, log);
-    this.#groups = new Map(config.volumeGroups.map((name) => [name, new VolumeGroup(name, commands, installationId)]));
+    this.#groups = new Map(config.volumeGroups.map((name) => [name, new VolumeGroup(name, commands, clock, installationId)]));
   }
 
   /**

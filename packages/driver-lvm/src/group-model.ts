@@ -3,14 +3,16 @@ import type { LogicalVolume } from './logical-volume.ts';
 import type { GroupRow } from './lvm-report.ts';
 import { groupOwnerOf, nameOf, type Role } from './ownership.ts';
 
+/** Bytes of its group that a logical volume takes by itself. */
+const takenBy = (volume: LogicalVolume | undefined): number =>
+  volume?.layer === 'linear' || volume?.layer === 'thick-snapshot' ? volume.usedBytes : 0;
+
 /** What is known of a volume group: as the last report had it, and as our own changes have left it. Asking it costs nothing. */
 export class GroupModel {
   readonly name: string;
   readonly #installationId: string;
-  /** Of the group itself, by {@link VolumeGroup} alone. */
-  protected groupRow: GroupRow | undefined;
-  /** Logical volumes by name, by {@link VolumeGroup} alone. */
-  protected model = new Map<string, LogicalVolume>();
+  #row: GroupRow | undefined;
+  #model = new Map<string, LogicalVolume>();
 
   constructor(name: string, installationId: string) {
     this.name = name;
@@ -19,7 +21,7 @@ export class GroupModel {
 
   /** What the model has of the group itself. */
   get facts(): GroupRow {
-    if (this.groupRow) return this.groupRow;
+    if (this.#row) return this.#row;
     throw new ScoriaError('backend-unavailable', `Volume group ${this.name} has not been looked at yet`);
   }
 
@@ -45,12 +47,12 @@ export class GroupModel {
 
   /** All logical volumes of the model. */
   get volumes(): Iterable<LogicalVolume> {
-    return this.model.values();
+    return this.#model.values();
   }
 
   /** What the model has under a name. */
   get(name: string): LogicalVolume | undefined {
-    return this.model.get(name);
+    return this.#model.get(name);
   }
 
   /** Thick snapshots of a logical volume. */
@@ -81,15 +83,45 @@ export class GroupModel {
     });
   }
 
+  /** Takes over what a report says of the group and of some or all of its logical volumes. */
+  protected learn(row: GroupRow, volumes: readonly LogicalVolume[], areAll: boolean): void {
+    this.#row = row;
+    if (areAll) this.#model = new Map();
+    for (const volume of volumes) this.#model.set(volume.name, volume);
+  }
+
+  /** Follows a change of ours: a logical volume that was made, or is another than before. */
+  protected put(volume: LogicalVolume): void {
+    this.#account(volume.name, volume);
+    this.#model.set(volume.name, volume);
+  }
+
+  /** Follows a change of ours: a logical volume that is gone. */
   protected drop(name: string): void {
-    this.model.delete(name);
-    for (const other of this.volumes) if (other.origin === name) this.model.set(other.name, { ...other, origin: undefined });
+    this.#account(name, undefined);
+    this.#model.delete(name);
+    for (const other of this.volumes) if (other.origin === name) this.#model.set(other.name, { ...other, origin: undefined });
+  }
+
+  /** Follows a change of ours: a logical volume has another name. */
+  protected move(from: LogicalVolume, to: LogicalVolume): void {
+    const dependent = [...this.volumes].filter(({ origin }) => origin === from.name);
+    this.drop(from.name);
+    this.put(to);
+    for (const each of dependent) this.#model.set(each.name, { ...each, origin: to.name });
   }
 
   protected mark(volumes: readonly LogicalVolume[], active: boolean): void {
     for (const { name } of volumes) {
-      const present = this.model.get(name);
-      if (present) this.model.set(name, { ...present, active });
+      const present = this.#model.get(name);
+      if (present) this.#model.set(name, { ...present, active });
     }
+  }
+
+  /** Keeps the group's free space in step with a logical volume that changes. */
+  #account(name: string, after: LogicalVolume | undefined): void {
+    if (!this.#row) return;
+    const freed = takenBy(this.#model.get(name)) - takenBy(after);
+    if (freed !== 0) this.#row = { ...this.#row, vg_free: this.#row.vg_free + freed };
   }
 }

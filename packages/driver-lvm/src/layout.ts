@@ -29,7 +29,7 @@ export interface LayoutOptions {
 export interface Layout {
   /** Makes what a group needs before volumes can be made in it. */
   prepare(group: VolumeGroup, call: PluginCall): Promise<void>;
-  /** Present capacities. Costs one command, however many volumes there are. */
+  /** Present capacities. Costs the same however many volumes there are, but for a look at all now and then. */
   report(group: VolumeGroup, call: PluginCall): Promise<PoolReport>;
   /** Whether a logical volume with the right name and tags is what it stands for, and not what is left of it. */
   isWhole(object: LogicalVolume): boolean;

@@ -35,20 +35,17 @@ export class LvmCommands {
     return this.#exec.run({ program: 'dmsetup', args: ['message', device, '0', message], deadline: change, accepts: [0, 1] });
   }
 
-  /** How many have a device open; 0 for one that is not there. `backend-failed` when that cannot be told. */
+  /** How many have a device-mapper device open; 0 for one that is not there. `backend-failed` when that cannot be told. */
   async openCount(device: string, signal: AbortSignal): Promise<number> {
-    const args = ['info', '--columns', '--noheadings', '--options', 'open', device];
-    const { report } = this.#config.deadlines;
-    const { exitCode, stdout, stderr } = await this.#exec.run({
-      ...{ program: 'dmsetup', args, deadline: report, signal },
-      accepts: [0, 1],
-    });
-    if (exitCode === 0 && /^\s*\d{1,9}\s*$/.test(stdout)) return Number(stdout);
-    if (exitCode !== 0 && /does not exist|not found/i.test(stderr)) return 0;
-    throw new ScoriaError(
-      'backend-failed',
-      `dmsetup does not tell who has ${device} open: ${(stderr || stdout).trim().slice(0, 500)}`,
-    );
+    const told = await this.#ask(['info', '--columns', '--noheadings', '--options', 'open', device], signal);
+    if (told === undefined) return 0;
+    if (/^\s*\d{1,9}\s*$/.test(told)) return Number(told);
+    throw new ScoriaError('backend-failed', `dmsetup does not tell who has ${device} open, but "${told.trim().slice(0, 500)}"`);
+  }
+
+  /** What the kernel says of a device-mapper device (dmsetup(8), "status"); `undefined` for one that is not there. */
+  status(device: string, signal: AbortSignal): Promise<string | undefined> {
+    return this.#ask(['status', device], signal);
   }
 
   /** Frees a range of a block device (blkdiscard(8)). */
@@ -60,6 +57,18 @@ export class LvmCommands {
   /** The lines that a program prints that reads a thin pool's metadata. */
   metadata(program: string, args: readonly string[], signal: AbortSignal): AsyncIterable<string> {
     return this.#exec.lines({ program, args, deadline: this.#config.deadlines.extents, signal });
+  }
+
+  /** What dmsetup(8) says of a device, which is the last of the arguments; `undefined` when there is no such device. */
+  async #ask(args: readonly string[], signal: AbortSignal): Promise<string | undefined> {
+    const { report } = this.#config.deadlines;
+    const { exitCode, stdout, stderr } = await this.#exec.run({
+      ...{ program: 'dmsetup', args, deadline: report, signal },
+      accepts: [0, 1],
+    });
+    if (exitCode === 0) return stdout;
+    if (/does not exist|not found/i.test(stderr)) return undefined;
+    throw new ScoriaError('backend-failed', `dmsetup does not tell of ${args.at(-1)}: ${stderr.trim().slice(0, 500)}`);
   }
 
   async #lvm(what: string, args: readonly string[], deadline: number, signal?: AbortSignal): Promise<CommandResult> {

@@ -70,7 +70,6 @@ const wholeReport = z.object({
     .min(1)
     .max(1),
 });
-const groupReport = z.object({ report: z.array(z.object({ vg: z.array(groupRow) })).length(1) });
 const detailReport = z.object({ report: z.array(z.object({ lv: z.array(detailRow) })).length(1) });
 const rangesReport = z.object({ report: z.array(z.object({ lv: z.array(z.object({ seg_pe_ranges: text })) })).length(1) });
 
@@ -84,8 +83,6 @@ export const wholeReportOf = (group: string): readonly string[] => [
   ...rows('pvseg', 'pv_name', 'pv_name=""'),
   group,
 ];
-/** Arguments that report a group without its logical volumes. */
-export const groupReportOf = (group: string): readonly string[] => ['vgs', ...form, '-o', fields(groupRow), group];
 /** Arguments that report one logical volume with its group. */
 export const volumeReportOf = (group: string, name: string): readonly string[] => [
   'lvs',
@@ -141,13 +138,6 @@ export function parseWhole(group: string, stdout: string): WholeReport {
   const found = report?.vg[0];
   if (report === undefined || found === undefined) throw unreadable(`volume group ${group}`, 'there is no group in it');
   return { group: found, volumes: report.lv, segments: report.seg };
-}
-
-/** Reads the output of {@link groupReportOf}. */
-export function parseGroup(group: string, stdout: string): GroupRow {
-  const found = parse(`volume group ${group}`, groupReport, stdout).report[0]?.vg[0];
-  if (found === undefined) throw unreadable(`volume group ${group}`, 'there is no group in it');
-  return found;
 }
 
 /** Reads the output of {@link volumeReportOf}. */

@@ -34,14 +34,14 @@ export class ThickLayout implements Layout {
   async prepare(): Promise<void> {}
 
   async report(group: VolumeGroup, { signal }: PluginCall): Promise<PoolReport> {
-    await group.know(signal);
+    const { reserved, refreshInterval } = this.#options.config;
+    await group.know(signal, refreshInterval);
     // Only with thick snapshots there is something that fills up while nobody calls.
     if ([...group.volumes].some(({ layer }) => layer === 'thick-snapshot')) {
       await group.refresh(signal);
       await this.#space.watch(group, signal);
-    } else await group.reportFacts(signal);
+    }
     const { vg_size: total, vg_free: free } = group.facts;
-    const { reserved } = this.#options.config;
     return { name: group.name, total, free, thin: false, maxOverSubscription: 1, reserved, capabilities: {} };
   }
 

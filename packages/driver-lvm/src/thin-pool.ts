@@ -2,9 +2,9 @@ import { ScoriaError, type PoolReport } from '@scoria/core';
 import { FillAlarm } from './fill-alarm.ts';
 import type { LayoutOptions } from './layout.ts';
 import { isFailure } from './lvm-error.ts';
-import type { LogicalVolume } from './logical-volume.ts';
-import type { DetailRow } from './lvm-report.ts';
+import type { LogicalVolume, PoolSettings } from './logical-volume.ts';
 import { poolTags } from './ownership.ts';
+import { parseThinPoolStatus, silentPool, type ThinPoolStatus } from './thin-pool-status.ts';
 import type { VolumeGroup } from './volume-group.ts';
 
 /** Metadata that LVM keeps free for what is there: a quarter, at most so many bytes. */
@@ -50,30 +50,32 @@ export class ThinPool {
 
   /** Present capacities. Lets the pool grow, and tells when it fills up. */
   async report(group: VolumeGroup, signal: AbortSignal): Promise<PoolReport> {
-    const row = await this.#grown(group, await group.report(this.#name, signal), signal);
-    this.#refuseUnzeroed(group, row.zero === 'zero');
     const { config, log } = this.#options;
+    await group.know(signal, config.refreshInterval);
+    const status = await this.#grown(group, await this.#status(group, signal), signal);
+    this.#refuseUnzeroed(group, this.#volume(group).settings.zeroes);
+    const { size, used, metadataSize, metadataUsed, health } = status;
     const { warnAt, alarmAt, metadataLimit } = config.thinPool;
     const what = `Thin pool ${group.name}/${this.#name}`;
-    const used = Math.round((row.lv_size * (row.data_percent ?? 0)) / 100);
-    const metadata = row.metadata_percent ?? 0;
-    const metadataSize = row.lv_metadata_size ?? 0;
     const remedy = 'Extend the pool (lvextend), add a disk to its group (vgextend), or delete volumes.';
-    this.#alarm.observe({ what, used, size: row.lv_size, warnAt, alarmAt, remedy });
-    const metadataUsed = Math.round((metadataSize * metadata) / 100);
-    this.#alarm.observe({ what: `Metadata of ${what}`, used: metadataUsed, size: metadataSize, warnAt, alarmAt, remedy });
-    const limit = Math.min(metadataLimit, lvmLimit(metadataSize));
-    const stopped = metadata >= limit;
-    if (stopped && !this.#stopped.has(group.name)) {
-      log.warn({ metadata, limit }, `${what} takes no more volumes: ${metadata} % of its metadata are in use`);
+    let stopped = false;
+    // A pool that does not tell how full it is cannot be used, and tells nothing that could be watched.
+    if (used !== undefined) {
+      this.#alarm.observe({ what, used, size, warnAt, alarmAt, remedy });
+      this.#alarm.observe({ what: `Metadata of ${what}`, used: metadataUsed, size: metadataSize, warnAt, alarmAt, remedy });
+      const metadata = percentOf(metadataUsed, metadataSize);
+      const limit = Math.min(metadataLimit, lvmLimit(metadataSize));
+      stopped = metadata >= limit;
+      if (stopped && !this.#stopped.has(group.name)) {
+        log.warn({ metadata, limit }, `${what} takes no more volumes: ${metadata} % of its metadata are in use`);
+      }
+      this.#stopped[stopped ? 'add' : 'delete'](group.name);
     }
-    this.#stopped[stopped ? 'add' : 'delete'](group.name);
-    this.#tellFault(group, row.lv_health_status);
+    this.#tellFault(group, health);
     return {
       name: group.name,
-      total: row.lv_size,
-      // A pool that does not tell how full it is cannot be used.
-      free: stopped || row.lv_health_status !== '' || row.data_percent === undefined ? 0 : Math.max(0, row.lv_size - used),
+      total: size,
+      free: stopped || health !== '' || used === undefined ? 0 : Math.max(0, size - used),
       thin: true,
       maxOverSubscription: config.maxOverSubscription,
       reserved: config.reserved,
@@ -82,20 +84,50 @@ export class ThinPool {
     };
   }
 
+  /** The pool as the group's model has it. `backend-unavailable` when it is gone. */
+  #volume(group: VolumeGroup): LogicalVolume & { readonly settings: PoolSettings } {
+    const volume = group.get(this.#name);
+    if (volume?.settings) return { ...volume, settings: volume.settings };
+    throw new ScoriaError('backend-unavailable', `Volume group ${group.name} has no thin pool ${this.#name} any more`, {
+      remedy: `Look for it with "lvs ${group.name}": it may have another name.`,
+    });
+  }
+
+  /** What the kernel says of the pool. Costs the same whatever is in the group. */
+  async #status(group: VolumeGroup, signal: AbortSignal): Promise<ThinPoolStatus> {
+    const { size, settings, health } = this.#volume(group);
+    const { commands } = this.#options;
+    const device = group.mapping(this.#name);
+    // Once it has volumes, LVM puts a device of its own above it.
+    for (const name of [`${device}-tpool`, device]) {
+      const told = await commands.status(name, signal);
+      const status = told && parseThinPoolStatus(name, told, { size, chunkSize: settings.chunkSize });
+      if (!status) continue;
+      // What may be discarded goes by the model.
+      if (isFaulty(status.health) !== isFaulty(health)) group.doubt();
+      return status;
+    }
+    await group.refresh(signal);
+    return silentPool(size, this.#volume(group).health);
+  }
+
   /** Tells a fault once, until it is another one. A full pool is the alarm's. */
   #tellFault({ name }: VolumeGroup, health: string): void {
     if (isFaulty(health) && this.#faulty.get(name) !== health) {
       const remedy = 'See the recovery drills in the guide to LVM.';
-      this.#options.log.error({ health, remedy }, `Thin pool ${name}/${this.#name} fails writes: LVM says that it is ${health}`);
+      this.#options.log.error(
+        { health, remedy },
+        `Thin pool ${name}/${this.#name} fails writes: the kernel says that it is ${health}`,
+      );
     }
     this.#faulty.set(name, health);
   }
 
   /** Fails when a pool takes discards, and does nothing (kernel: dm-thin.c, `PM_READ_ONLY`). */
   async refuseFaulty(group: VolumeGroup, signal: AbortSignal): Promise<void> {
-    const { lv_health_status: health } = await group.report(this.#name, signal);
+    const { health } = await this.#status(group, signal);
     if (!isFaulty(health)) return;
-    throw new ScoriaError('backend-failed', `LVM says that thin pool ${group.name}/${this.#name} is ${health}`, {
+    throw new ScoriaError('backend-failed', `The kernel says that thin pool ${group.name}/${this.#name} is ${health}`, {
       remedy: 'Repair the pool; see the recovery drills in the guide to LVM.',
     });
   }
@@ -145,29 +177,36 @@ export class ThinPool {
   }
 
   /** Lets a pool grow that has passed its threshold, as far as its group has room. */
-  async #grown(group: VolumeGroup, row: DetailRow, signal: AbortSignal): Promise<DetailRow> {
+  async #grown(group: VolumeGroup, status: ThinPoolStatus, signal: AbortSignal): Promise<ThinPoolStatus> {
     const { autoExtend } = this.#options.config.thinPool;
-    if (!autoExtend) return row;
+    if (!autoExtend || status.used === undefined) return status;
     const share = autoExtend.percent / 100;
-    let present = row;
+    const metadataIsShort = percentOf(status.metadataUsed, status.metadataSize) >= autoExtend.threshold;
+    const dataIsShort = percentOf(status.used, status.size) >= autoExtend.threshold;
+    if (!metadataIsShort && !dataIsShort) return status;
+    // Somebody may have given the group a disk.
+    await group.refresh(signal);
+    let isNew = false;
     // Metadata first: a pool without them stops, one without data only refuses writes. Their spare copy grows with them.
-    if ((row.metadata_percent ?? 0) >= autoExtend.threshold) {
-      const by = Math.min((row.lv_metadata_size ?? 0) * share, wholeExtentsWithin(row.vg_free / 2, row));
+    if (metadataIsShort) {
+      const by = Math.min(status.metadataSize * share, wholeExtentsWithin(group.facts.vg_free / 2, group));
       const grow = () => group.extendPoolMetadata(this.#name, by, signal);
-      present = await this.#grow(group, 'The metadata of thin pool', by > 0 ? grow : undefined, present, signal);
+      isNew = await this.#grow(group, 'The metadata of thin pool', by > 0 ? grow : undefined, signal);
     }
-    if ((row.data_percent ?? 0) >= autoExtend.threshold) {
+    if (dataIsShort) {
       await group.know(signal);
-      const pool = group.get(this.#name);
-      const by = Math.min(group.wholeExtents(row.lv_size * share), wholeExtentsWithin(present.vg_free, row));
-      const grow = pool && by > 0 ? () => group.extend(pool, row.lv_size + by, signal) : undefined;
-      present = await this.#grow(group, 'Thin pool', grow, present, signal);
+      const pool = this.#volume(group);
+      const by = Math.min(group.wholeExtents(pool.size * share), wholeExtentsWithin(group.facts.vg_free, group));
+      const grow = by > 0 ? () => group.extend(pool, pool.size + by, signal) : undefined;
+      isNew = (await this.#grow(group, 'Thin pool', grow, signal)) || isNew;
     }
-    return present;
+    if (!isNew) return status;
+    await group.know(signal);
+    return this.#status(group, signal);
   }
 
   /**
-   * Tells a failure once, until it works again.
+   * Gives whether it has been tried. Tells a failure once, until it works again.
    *
    * @param grow - `undefined` when there is no room.
    */
@@ -175,9 +214,8 @@ export class ThinPool {
     group: VolumeGroup,
     part: string,
     grow: (() => Promise<unknown>) | undefined,
-    row: DetailRow,
     signal: AbortSignal,
-  ): Promise<DetailRow> {
+  ): Promise<boolean> {
     const { log } = this.#options;
     const what = `${part} ${group.name}/${this.#name}`;
     const isNews = !this.#ungrown.has(what);
@@ -185,7 +223,7 @@ export class ThinPool {
       const remedy = `Add a disk: vgextend ${group.name} DISK`;
       if (isNews) log.warn({ remedy }, `${what} cannot grow: volume group ${group.name} has no free extents`);
       this.#ungrown.add(what);
-      return row;
+      return false;
     }
     try {
       await grow();
@@ -196,12 +234,16 @@ export class ThinPool {
       if (isNews) log.warn({ err: error }, `${what} could not grow`);
       this.#ungrown.add(what);
     }
-    return group.report(this.#name, signal);
+    return true;
   }
 }
+
+/** With two decimals, as LVM tells it. */
+const percentOf = (used: number, size: number): number => Math.round((used / size) * 10_000) / 100;
 
 /** Percent of a pool's metadata in use from which LVM makes no more volumes in it (LVM: `pool_metadata_min_threshold`). */
 const lvmLimit = (metadataSize: number): number => 100 - Math.min(25, (keptMetadata / metadataSize) * 100);
 
 /** Bytes in whole extents of a group, at most so many. */
-const wholeExtentsWithin = (bytes: number, { vg_extent_size: extent }: DetailRow): number => Math.floor(bytes / extent) * extent;
+const wholeExtentsWithin = (bytes: number, { facts: { vg_extent_size: extent } }: VolumeGroup): number =>
+  Math.floor(bytes / extent) * extent;

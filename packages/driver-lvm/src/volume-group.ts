@@ -1,12 +1,10 @@
-import { ObjectLocks, ScoriaError } from '@scoria/core';
+import { ObjectLocks, ScoriaError, type Clock } from '@scoria/core';
 import { holdersOf } from './device-holders.ts';
 import { GroupModel } from './group-model.ts';
 import { logicalVolumeOf, madeVolume, renamed, resized, retagged, type LogicalVolume } from './logical-volume.ts';
 import type { LvmCommands } from './lvm-commands.ts';
 import { isFailure } from './lvm-error.ts';
 import {
-  groupReportOf,
-  parseGroup,
   parseRanges,
   parseVolume,
   parseWhole,
@@ -14,7 +12,6 @@ import {
   volumeReportOf,
   wholeReportOf,
   type DetailRow,
-  type GroupRow,
 } from './lvm-report.ts';
 import { nameOf, type Role } from './ownership.ts';
 
@@ -31,18 +28,22 @@ const withoutDependents = ['--select', 'lv_role!={thickorigin} && lv_role!={extt
  */
 export class VolumeGroup extends GroupModel {
   readonly #commands: LvmCommands;
+  readonly #clock: Clock;
   readonly #turns = new ObjectLocks();
   /** Whether the model stands for what is there. */
   #known = false;
   /** Reports begun, and which of them filled the model last. */
   #begun = 0;
   #reported = 0;
+  /** When the model was filled last, ms. */
+  #reportedAt = Number.NEGATIVE_INFINITY;
   /** LVM 2.03.17 and later refuse to cut a file system unless told to leave it alone; earlier ones do not look, nor know the option. */
   #cutting: readonly string[] = ['--fs', 'ignore'];
 
-  constructor(name: string, commands: LvmCommands, installationId: string) {
+  constructor(name: string, commands: LvmCommands, clock: Clock, installationId: string) {
     super(name, installationId);
     this.#commands = commands;
+    this.#clock = clock;
   }
 
   /** Fills the model. `backend-unavailable` when the group is not there. */
@@ -54,17 +55,22 @@ export class VolumeGroup extends GroupModel {
       const number = ++this.#begun;
       const stdout = await this.#commands.report(`look at volume group ${this.name}`, wholeReportOf(this.name), signal);
       const { group, volumes, segments } = parseWhole(this.name, stdout);
-      this.groupRow = group;
       const pools = new Map(segments.map((segment) => [segment.lv_name, segment]));
-      this.model = new Map(volumes.map((row) => [row.lv_name, logicalVolumeOf(row, pools.get(row.lv_name))]));
+      const found = volumes.map((row) => logicalVolumeOf(row, pools.get(row.lv_name)));
+      this.learn(group, found, true);
       this.#known = true;
       this.#reported = number;
+      this.#reportedAt = this.#clock.monotonic();
     });
   }
 
-  /** Fills the model when it does not stand for what is there. */
-  async know(signal: AbortSignal): Promise<void> {
-    if (!this.#known) await this.refresh(signal);
+  /**
+   * Fills the model when it does not stand for what is there.
+   *
+   * @param oldest - age from which it is filled also when only others can have changed something, ms. Default: any will do.
+   */
+  async know(signal: AbortSignal, oldest = Number.POSITIVE_INFINITY): Promise<void> {
+    if (!this.#known || this.#clock.monotonic() - this.#reportedAt >= oldest) await this.refresh(signal);
   }
 
   /** Lets the model be filled again when it is asked for next: something has gone otherwise than it says. */
@@ -82,7 +88,7 @@ export class VolumeGroup extends GroupModel {
   /** Looks again at one of ours before something of it is destroyed; `undefined` when it is gone, or ours no more. */
   async lookAgain({ name, ownership }: LogicalVolume, signal: AbortSignal): Promise<LogicalVolume | undefined> {
     await this.refresh(signal);
-    const found = this.model.get(name);
+    const found = this.get(name);
     return found && ownership && this.isOurs(found, ownership.placementId) ? found : undefined;
   }
 
@@ -122,14 +128,6 @@ export class VolumeGroup extends GroupModel {
     );
   }
 
-  /** Reports the group without its logical volumes. */
-  async reportFacts(signal: AbortSignal): Promise<GroupRow> {
-    return this.#inTurn(signal, async () => {
-      const stdout = await this.#commands.report(`look at volume group ${this.name}`, groupReportOf(this.name), signal);
-      return (this.groupRow = parseGroup(this.name, stdout));
-    });
-  }
-
   /** Reports one logical volume with the group. */
   async report(name: string, signal: AbortSignal): Promise<DetailRow> {
     return this.#inTurn(signal, async () => {
@@ -140,8 +138,7 @@ export class VolumeGroup extends GroupModel {
         throw error;
       });
       const row = parseVolume(this.name, name, stdout);
-      this.groupRow = row;
-      this.model.set(name, logicalVolumeOf(row, row));
+      this.learn(row, [logicalVolumeOf(row, row)], false);
       return row;
     });
   }
@@ -229,7 +226,9 @@ export class VolumeGroup extends GroupModel {
     const args = ['lvextend', '--size', `${wanted}b`, `${this.name}/${volume.name}`, ...ranges];
     await this.#change(signal, `extend ${this.name}/${volume.name} to ${wanted} bytes`, args, () => {
       const grown = volume.layer === 'thick-snapshot' ? { ...volume, usedBytes: wanted } : resized(volume, wanted);
-      this.model.set(volume.name, grown);
+      // LVM may give a thin pool more metadata, too.
+      if (volume.layer === 'thin-pool') this.doubt();
+      this.put(grown);
     });
     return wanted;
   }
@@ -237,7 +236,7 @@ export class VolumeGroup extends GroupModel {
   /** Makes a thin pool's metadata larger by some bytes. */
   async extendPoolMetadata(pool: string, by: number, signal: AbortSignal): Promise<void> {
     const args = ['lvextend', '--poolmetadatasize', `+${this.wholeExtents(by)}b`, `${this.name}/${pool}`];
-    await this.#change(signal, `extend the metadata of thin pool ${this.name}/${pool}`, args, () => {});
+    await this.#change(signal, `extend the metadata of thin pool ${this.name}/${pool}`, args, () => this.doubt());
   }
 
   /** Makes a logical volume smaller; the caller has seen to what lay beyond. */
@@ -246,7 +245,7 @@ export class VolumeGroup extends GroupModel {
     const args = ['lvreduce', ...this.#cutting, '--force', '--size', `${wanted}b`, `${this.name}/${volume.name}`];
     try {
       await this.#change(signal, `reduce ${this.name}/${volume.name} to ${wanted} bytes`, args, () =>
-        this.model.set(volume.name, resized(volume, wanted)),
+        this.put(resized(volume, wanted)),
       );
     } catch (error) {
       if (this.#cutting.length === 0 || !isFailure(error, 'unknown-option')) throw error;
@@ -259,11 +258,7 @@ export class VolumeGroup extends GroupModel {
   async rename(volume: LogicalVolume, name: string, signal: AbortSignal): Promise<LogicalVolume> {
     const args = ['lvrename', this.name, volume.name, name];
     const after = renamed(volume, name);
-    await this.#change(signal, `rename ${this.name}/${volume.name} to ${name}`, args, () => {
-      this.model.delete(volume.name);
-      this.model.set(name, after);
-      for (const other of this.volumes) if (other.origin === volume.name) this.model.set(other.name, { ...other, origin: name });
-    });
+    await this.#change(signal, `rename ${this.name}/${volume.name} to ${name}`, args, () => this.move(volume, after));
     return after;
   }
 
@@ -276,7 +271,7 @@ export class VolumeGroup extends GroupModel {
   ): Promise<LogicalVolume> {
     const args = ['lvchange', ...tagging('--deltag', remove), ...tagging('--addtag', add), `${this.name}/${volume.name}`];
     const after = retagged(volume, add, remove);
-    await this.#change(signal, `tag ${this.name}/${volume.name}`, args, () => this.model.set(volume.name, after));
+    await this.#change(signal, `tag ${this.name}/${volume.name}`, args, () => this.put(after));
     return after;
   }
 
@@ -306,7 +301,7 @@ export class VolumeGroup extends GroupModel {
     if (isGone) return;
     // LVM says nothing, too, of what was not selected, and where its configuration wants silence.
     await this.refresh(signal);
-    if (this.model.has(volume.name)) throw this.dependedOn(volume);
+    if (this.get(volume.name)) throw this.dependedOn(volume);
   }
 
   /** Makes logical volumes that lie idle, as after a boot, usable. */
@@ -330,9 +325,7 @@ export class VolumeGroup extends GroupModel {
   async split(snapshot: LogicalVolume, signal: AbortSignal): Promise<LogicalVolume> {
     const after: LogicalVolume = { ...snapshot, layer: 'linear', origin: undefined, size: snapshot.usedBytes };
     const args = ['lvconvert', '--splitsnapshot', `${this.name}/${snapshot.name}`];
-    await this.#change(signal, `take the space of ${this.name}/${snapshot.name} from its volume`, args, () =>
-      this.model.set(snapshot.name, after),
-    );
+    await this.#change(signal, `take the space of ${this.name}/${snapshot.name} from its volume`, args, () => this.put(after));
     return after;
   }
 
@@ -343,7 +336,7 @@ export class VolumeGroup extends GroupModel {
   }
 
   async #make(made: LogicalVolume, args: readonly string[], signal: AbortSignal): Promise<LogicalVolume> {
-    await this.#change(signal, `make ${this.name}/${made.name}`, ['lvcreate', ...args], () => this.model.set(made.name, made));
+    await this.#change(signal, `make ${this.name}/${made.name}`, ['lvcreate', ...args], () => this.put(made));
     return made;
   }
 

@@ -39,8 +39,38 @@ describe('what a verb costs', () => {
     await driver.check(call);
     expect(bench.lvm.counted()).toEqual(['fullreport']);
     await driver.pools(call);
-    expect(bench.lvm.counted()).toEqual(['lvs']);
+    expect(bench.lvm.counted()).toEqual(['dmsetup']);
     expect((await bench.listed(driver)).length).toBe(count);
+    expect(bench.lvm.counted()).toEqual(['fullreport']);
+  });
+
+  test('the pools of thick volumes are told without a command, and follow our own changes', async () => {
+    const driver = await bench.checked(thick);
+    const free = async () => (await driver.pools(call))[0]?.free;
+    const all = bench.lvm.size;
+    expect(await free()).toBe(all);
+    const volume = await bench.volume(driver, 8 * MiB);
+    expect(await free()).toBe(all - 8 * MiB);
+    await driver.extend(volume, 16 * MiB, call);
+    expect(await free()).toBe(all - 16 * MiB);
+    await bench.snapshot(driver, { ...volume, size: 16 * MiB });
+    const before = await free();
+    expect(bench.lvm.counted()).toEqual(['lvcreate', 'lvextend', 'lvcreate', 'fullreport']);
+    expect(before).toBe(bench.lvm.free);
+    const without = await bench.checked({ provisioning: 'thick', erase: 'none' });
+    await without.delete(bench.thickVolume(), call);
+    expect(bench.lvm.counted()).toEqual(['fullreport', 'dmsetup', 'lvremove']);
+    expect((await without.pools(call))[0]?.free).toBe(bench.lvm.free);
+  });
+
+  test('what others change shows in the pools after the refresh interval', async () => {
+    const driver = await bench.checked({ ...thick, refreshInterval: 5_000 });
+    bench.lvm.add({ name: 'foreign', size: 400 * MiB });
+    bench.lvm.missing = 1;
+    expect((await driver.pools(call))[0]?.free).toBe(bench.lvm.size);
+    expect(bench.lvm.counted()).toEqual([]);
+    bench.clock.advance(5_000);
+    expect((await driver.pools(call))[0]?.free).toBe(0);
     expect(bench.lvm.counted()).toEqual(['fullreport']);
   });
 

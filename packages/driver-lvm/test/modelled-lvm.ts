@@ -77,7 +77,7 @@ export class ModelledLvm implements Exec {
       };
     } catch (error) {
       if (!(error instanceof Refusal)) throw error;
-      return { exitCode: 5, stdout: '', stderr: `  WARNING: something else.\n  ${error.message}\n` };
+      return { exitCode: verb === 'dmsetup' ? 1 : 5, stdout: '', stderr: `  WARNING: something else.\n  ${error.message}\n` };
     }
   }
 
@@ -105,9 +105,6 @@ export class ModelledLvm implements Exec {
           ],
         });
       }
-      case 'vgs':
-        this.#groupNamed(last);
-        return JSON.stringify({ report: [{ vg: [this.#groupRow()] }] });
       case 'lvs':
         return JSON.stringify({ report: [{ lv: [{ ...this.#row(target()), ...this.#groupRow(), ...segmentRow(target()) }] }] });
       case 'vgchange':
@@ -138,7 +135,7 @@ export class ModelledLvm implements Exec {
         }
         if (option('--type') === 'thin')
           return this.#made(this.add({ name, size, attr: 'Vwi-a-tz--', tags, pool: option('--thinpool') }));
-        if (size > this.#free()) {
+        if (size > this.free) {
           throw new Refusal(`Volume group "${this.group}" has insufficient free space (1 extents): ${size / extent} required.`);
         }
         return this.#made(this.add({ name, size, tags }));
@@ -178,6 +175,7 @@ export class ModelledLvm implements Exec {
         return `  Logical volume "${name}" successfully removed.\n`;
       }
       case 'dmsetup':
+        if (args[0] === 'status') return this.#status(last);
         return args[0] === 'info' ? `${this.openCount}\n` : '';
       case 'blkdiscard':
         return '';
@@ -204,7 +202,20 @@ export class ModelledLvm implements Exec {
     return found;
   }
 
-  #free(): number {
+  /** Status of a thin pool, as dmsetup(8) tells it. */
+  #status(device: string): string {
+    const pool = this.volumes.get(device.replace(`${this.group}-`, '').replace(/-tpool$/, ''));
+    if (!pool?.active) throw new Refusal('Device does not exist.\nCommand failed.');
+    const { size, chunkSize, fill, metadata, health } = pool;
+    const of = (percent: number, blocks: number) => `${Math.round((blocks * percent) / 100)}/${blocks}`;
+    if (health === 'failed') return `0 ${size / 512} thin-pool Fail\n`;
+    const mode = { metadata_read_only: 'ro', out_of_data: 'out_of_data_space' }[health] ?? 'rw';
+    const figures = `${of(metadata, extent / 4096)} ${of(fill, size / chunkSize)}`;
+    return `0 ${size / 512} thin-pool 1 ${figures} - ${mode} discard_passdown error_if_no_space - 256 \n`;
+  }
+
+  /** Free bytes of the group. */
+  get free(): number {
     return [...this.volumes.values()].reduce((left, { attr, size }) => (attr.startsWith('V') ? left : left - size), this.size);
   }
 
@@ -212,7 +223,7 @@ export class ModelledLvm implements Exec {
     return {
       vg_name: this.group,
       vg_size: String(this.size),
-      vg_free: String(this.#free()),
+      vg_free: String(this.free),
       vg_extent_size: String(extent),
       vg_missing_pv_count: String(this.missing),
       vg_tags: [...this.groupTags].join(','),

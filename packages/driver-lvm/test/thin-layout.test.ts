@@ -17,7 +17,7 @@ test.each([
   Object.assign(exec.addPool('pool'), pool);
   const config = lvmConfigSchema.parse({ volumeGroups: ['vg'], thinPool: { name: 'pool' } });
   const commands = new LvmCommands(exec, config);
-  const group = new VolumeGroup('vg', commands, 'nobody');
+  const group = new VolumeGroup('vg', commands, clock, 'nobody');
   await group.refresh(call.signal);
   expect(new ThinLayout({ config, commands, clock, log: silentLog }).zeroingDiscard(group)).toBe(unit);
 });

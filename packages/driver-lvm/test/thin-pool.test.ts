@@ -53,9 +53,30 @@ test('a pool promises nothing from where LVM makes no more volumes in it', async
   expect(told).toEqual(['Thin pool vg/pool takes no more volumes: 75 % of its metadata are in use']);
 });
 
+test('a pool that has a fault of its own is told by the kernel at once; LVM, which costs more, is asked but once', async () => {
+  const driver = await bench.checked({}, log);
+  await driver.pools(call);
+  bench.lvm.counted();
+  pool().health = 'failed';
+  for (let times = 0; times < 3; times++) expect((await driver.pools(call))[0]?.free).toBe(0);
+  expect(told).toEqual(['Thin pool vg/pool fails writes: the kernel says that it is failed']);
+  expect(bench.lvm.counted()).toEqual(['dmsetup', 'fullreport', 'dmsetup', 'dmsetup']);
+});
+
+test('a pool that is not active promises nothing, and one that is gone takes its group out of the report', async () => {
+  const driver = await bench.checked({}, log);
+  pool().active = false;
+  expect((await driver.pools(call))[0]?.free).toBe(0);
+  bench.lvm.volumes.delete('pool');
+  await expect(driver.pools(call)).rejects.toMatchObject({
+    code: 'backend-unavailable',
+    message: 'Volume group vg has no thin pool pool any more',
+  });
+});
+
 test('a faulty pool promises nothing, and is told once', async () => {
   const driver = await bench.checked({}, log);
   pool().health = 'metadata_read_only';
   for (let times = 0; times < 3; times++) expect((await driver.pools(call))[0]?.free).toBe(0);
-  expect(told).toEqual(['Thin pool vg/pool fails writes: LVM says that it is metadata_read_only']);
+  expect(told).toEqual(['Thin pool vg/pool fails writes: the kernel says that it is metadata_read_only']);
 });

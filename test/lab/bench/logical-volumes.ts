@@ -35,11 +35,15 @@ class CountingExec implements Exec {
   }
 }
 
-/** A driver for one group, with what it needs. */
-export function driverFor(group: string, provisioning: 'thick' | 'thin', exec: Exec = new CountingExec()): LvmDriver {
+/** A driver for one group, with what it needs. Drivers of one installation can share a group. */
+export function driverFor(
+  group: string,
+  config: { readonly provisioning: 'thick' | 'thin' } & Readonly<Record<string, unknown>>,
+  { exec = new CountingExec(), installationId = systemRandom.uuid() }: { exec?: Exec; installationId?: string } = {},
+): LvmDriver {
   return new LvmDriver({
-    config: lvmConfigSchema.parse({ volumeGroups: [group], provisioning }),
-    installationId: systemRandom.uuid(),
+    config: lvmConfigSchema.parse({ volumeGroups: [group], ...config }),
+    installationId,
     clock: systemClock,
     random: systemRandom,
     log: silentLog,
@@ -107,7 +111,7 @@ const bareThick = (group: string): Bare => ({
 export async function measureVolumes(provisioning: 'thick' | 'thin', rounds: number): Promise<Section> {
   await using group = await volumeGroup({ name: provisioning });
   const exec = new CountingExec();
-  const driver = driverFor(group.name, provisioning, exec);
+  const driver = driverFor(group.name, { provisioning }, { exec });
   await driver.check(call);
   const bare = provisioning === 'thin' ? bareThin(group.name) : bareThick(group.name);
   const steps = ['create', 'snapshot', 'delete the snapshot', 'delete'] as const;
