@@ -66,6 +66,10 @@ describe('limits that the kernel keeps', () => {
     expect(await told()).toBe(`${number} rbps=max wbps=2 riops=2 wiops=max`);
     await transport.export({ ...request, limits: undefined }, call);
     expect(await told()).toBeUndefined();
+    await transport.limit?.(request.volumeId, lowest, call);
+    expect(await told()).toBeDefined();
+    await transport.unexport(request.accessId, call);
+    expect(await told()).toBeUndefined();
     await transport.stop();
     await cleanup();
     await volumes.remove();

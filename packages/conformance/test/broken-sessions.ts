@@ -49,6 +49,16 @@ export const brokenSessions: readonly BrokenTransport[] = [
       })(log),
   },
   {
+    name: 'an access keeps the secret that it had first',
+    caughtBy: ['secret-changed'],
+    make: (log) =>
+      new (class extends LoopbackTransport {
+        override export(request: ExportRequest, call: PluginCall) {
+          return super.export({ ...request, secret: this.exports.get(request.accessId)?.request.secret ?? request.secret }, call);
+        }
+      })(log),
+  },
+  {
     name: 'an export is told as complete before it is',
     caughtBy: ['complete-true'],
     make: (log) =>

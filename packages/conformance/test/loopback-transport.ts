@@ -51,7 +51,9 @@ export class LoopbackTransport implements Transport, PointInTimeSupport {
   async export(request: ExportRequest, call: PluginCall): Promise<void> {
     call.signal.throwIfAborted();
     this.halfMade.delete(request.accessId);
-    if (this.exports.has(request.accessId)) return;
+    const known = this.exports.get(request.accessId)?.request;
+    if (known?.secret === request.secret) return;
+    if (known) await this.end(known.accessId);
     await this.use(request.volumeId, request.device, request.accessId);
     if (!this.exports.has(request.accessId)) this.exports.set(request.accessId, { request, sessions: new Set() });
   }

@@ -102,6 +102,8 @@ export class FakeTgtd implements Exec {
         if (this.accounts.has(option('user'))) return 'this account already exists';
         this.accounts.set(option('user'), option('password'));
         return null;
+      case 'account show':
+        return `ok Account list:\n${[...this.accounts.keys()].map((user) => `${indent(1, user)}\n`).join('')}`;
       case 'account delete':
         for (const { accounts } of this.targets.values()) accounts.delete(option('user'));
         return this.accounts.delete(option('user')) ? null : "can't find the account";

@@ -6,7 +6,8 @@ import { noExec, ScoriaError, systemClock, systemRandom, type Exec, type ExportR
 import { afterEach, beforeEach, describe, expect, test } from 'vitest';
 import { tgtConfiguration } from '../src/tgt/configuration.ts';
 import { DeviceLimits } from '../src/tgt/device-limits.ts';
-import { parseConnections, parseCounters, parsePortals, parseTargets } from '../src/tgt/target-report.ts';
+import { parseAccounts, parseConnections, parseCounters, parsePortals, parseTargets } from '../src/tgt/target-report.ts';
+import { userOf } from '../src/tgt/targets.ts';
 import { TgtTransport } from '../src/tgt/tgt-transport.ts';
 import { FakeTgtd } from './fake-tgtd.ts';
 
@@ -171,6 +172,11 @@ Session: 9
     ]);
   });
 
+  test('of accounts is read', () => {
+    expect(parseAccounts('Account list:\n    one\n    two (outgoing)\n')).toEqual(['one', 'two (outgoing)']);
+    expect(parseAccounts('Account list:\n')).toEqual([]);
+  });
+
   test('of portals is read', () => {
     expect(parsePortals('Portal: [::1]:3260,1\nPortal: 127.0.0.1:3260,1\n')).toEqual(['[::1]:3260', '127.0.0.1:3260']);
     expect(() => parsePortals('Portal: what\n')).toThrow(expect.objectContaining({ code: 'transport-failed' }));
@@ -208,7 +214,7 @@ describe('an export', () => {
     const [target] = tgtd.targets.values();
     expect(target).toMatchObject({
       name: `iqn.2026-11.org.scoria:${request.accessId}`,
-      accounts: new Set([request.accessId]),
+      accounts: new Set([String(transport.connectionInfo(request).data['auth_username'])]),
       admitted: new Set(['ALL']),
     });
     expect(target?.units).toEqual([
@@ -225,7 +231,8 @@ describe('an export', () => {
     for (const { args, secrets = [] } of tgtd.commands) {
       if (args.includes(request.secret)) expect(secrets).toContain(request.secret);
     }
-    expect(tgtd.accounts.get(request.accessId)).toBe(request.secret);
+    expect([...tgtd.accounts.values()]).toEqual([request.secret]);
+    expect([...tgtd.accounts.keys()].join()).not.toContain(request.secret);
   });
 
   test('that is bound to an initiator admits no address', async () => {
@@ -382,6 +389,7 @@ test('a tgtd that dies while it is asked has not told that there are no targets'
 test.each([
   ['another device', async () => ({ device: await volumes.create(1024 * 1024) })],
   ['another initiator', async () => ({ initiator: 'iqn.1993-08.org.debian:01:other' })],
+  ['another secret', async () => ({ secret: 'another-secret-16' })],
 ])('an access that is asked for with %s is made anew', async (_, changes) => {
   const { tgtd, transport } = await started({ bindInitiator: true });
   const request = await requestOf({ initiator: 'iqn.1993-08.org.debian:01:abc' });
@@ -389,7 +397,7 @@ test.each([
   const other = { ...request, ...(await changes()) };
   await transport.export(other, call);
   expect([...tgtd.targets.values()]).toMatchObject([
-    { units: [{ path: other.device.path }], admitted: new Set([other.initiator]), accounts: new Set([request.accessId]) },
+    { units: [{ path: other.device.path }], admitted: new Set([other.initiator]), accounts: new Set([userOf(other)]) },
   ]);
 });
 
@@ -510,7 +518,7 @@ describe('limits', () => {
     test('are an error where the control group is not there', async () => {
       const limits = new DeviceLimits(join(directory, 'missing'));
       const held = await limits.checked('volume', onDevice.device, null);
-      await expect(limits.set('volume', held)).rejects.toMatchObject({ code: 'transport-failed' });
+      await expect(limits.hold('access', held)).rejects.toMatchObject({ code: 'transport-failed' });
     });
 
     test('are written with its number, and never above what is asked for', async () => {
@@ -543,6 +551,27 @@ describe('limits', () => {
       await next.start(call);
       await next.export(request, call);
       expect(await told()).toContain('riops=100');
+    });
+
+    test('go with the last access of the device, and no earlier', async () => {
+      const { transport } = await started({ cgroup: directory });
+      const first = await requestOf({ ...onDevice, limits: { readOperations: rate(100) } });
+      const second = { ...first, accessId: systemRandom.uuid() };
+      for (const request of [first, second]) await transport.export(request, call);
+      const before = await told();
+      await transport.unexport(first.accessId, call);
+      expect(await told()).toBe(before);
+      await transport.unexport(second.accessId, call);
+      expect(await told()).toMatch(/^\d+:\d+ rbps=max wbps=max riops=max wiops=max\n$/);
+    });
+
+    test('that cannot be lifted do not hold up the end of an access', async () => {
+      const { tgtd, transport } = await started({ cgroup: directory });
+      const request = await requestOf({ ...onDevice, limits: { readOperations: rate(100) } });
+      await transport.export(request, call);
+      await rm(join(directory, 'io.max'));
+      await transport.unexport(request.accessId, call);
+      expect(tgtd.targets.size).toBe(0);
     });
 
     test('that are set already are not written again, since the kernel would allow a new burst', async () => {

@@ -81,6 +81,19 @@ export const sessionChecks: TransportChecks = {
     },
   },
 
+  'secret-changed': {
+    verb: 'export',
+    contract: 'CHAP secret of this access, never logged nor stored.',
+    demand: 'an access asked for again with another secret takes that, and refuses the one before',
+    run: async (bench) => {
+      const request = await bench.export();
+      const other = { ...request, secret: `${request.secret}x` };
+      await bench.transport.export(other, plainCall);
+      await assert.rejects(bench.connect(request));
+      await bench.connect(other);
+    },
+  },
+
   'secret-wrong': {
     verb: 'export',
     contract: 'CHAP secret of this access, never logged nor stored.',

@@ -1,6 +1,13 @@
 import { readFile, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
-import { limitedQuantities, ScoriaError, type DeviceLocator, type IoLimits, type LimitedQuantity } from '@scoria/core';
+import {
+  limitedQuantities,
+  ObjectLocks,
+  ScoriaError,
+  type DeviceLocator,
+  type IoLimits,
+  type LimitedQuantity,
+} from '@scoria/core';
 import { blockNodeNumber } from '../block-node.ts';
 
 /** The keys of `io.max` (Linux, Documentation/admin-guide/cgroup-v2.rst, "IO Interface Files"), as the kernel orders them. */
@@ -16,8 +23,9 @@ const unlimited = ratesOf(() => undefined);
 /** The kernel takes no lower rate (Linux, block/blk-throttle.c, `tg_set_limit`). */
 const lowest = 2;
 
-/** A block device, and what `io.max` is to say of it. */
+/** The block device of a volume, and what `io.max` is to say of it. */
 export interface DeviceRates {
+  readonly volumeId: string;
   /** `major:minor`. */
   readonly number: string;
   /** All keys with their values. */
@@ -26,10 +34,15 @@ export interface DeviceRates {
 
 /**
  * Rates that the kernel holds one process group to, block device by block device: `io.max` of a control group. It knows
- * reading and writing apart, no totals and no bursts, and no files.
+ * reading and writing apart, no totals and no bursts, and no files. What it is told of a device stays until the device
+ * goes or it is told otherwise.
  */
 export class DeviceLimits {
   readonly #file: string;
+  /** What the device of each access is held to. */
+  readonly #held = new Map<string, DeviceRates>();
+  /** One change of a device at a time. */
+  readonly #locks = new ObjectLocks();
 
   /** @param cgroup - folder of the control group. */
   constructor(cgroup: string) {
@@ -64,13 +77,30 @@ export class DeviceLimits {
         { remedy: `Use a QoS spec with at least ${lowest} per second, or the embedded target.` },
       );
     }
-    return { number, rates: ratesOf((key) => rateOf(wanted.find((quantity) => keyOf[quantity] === key))) };
+    return { volumeId, number, rates: ratesOf((key) => rateOf(wanted.find((quantity) => keyOf[quantity] === key))) };
   }
 
-  /** Holds a device to its rates from here on. One that is held to them already gets no new burst. */
-  async set(volumeId: string, device: DeviceRates | null): Promise<void> {
+  /** Holds the device of an access to its rates from here on. One that is held to them already gets no new burst. */
+  async hold(accessId: string, device: DeviceRates | null): Promise<void> {
     if (device === null) return;
-    const { number, rates } = device;
+    await this.#locks.run([device.number], async () => {
+      this.#held.set(accessId, device);
+      await this.#write(device);
+    });
+  }
+
+  /** Lets go of the device of an access that has ended: the last one takes the rates with it. */
+  async release(accessId: string): Promise<void> {
+    const device = this.#held.get(accessId);
+    if (device === undefined) return;
+    await this.#locks.run([device.number], async () => {
+      this.#held.delete(accessId);
+      if ([...this.#held.values()].some(({ number }) => number === device.number)) return;
+      await this.#write({ ...device, rates: unlimited });
+    });
+  }
+
+  async #write({ volumeId, number, rates }: DeviceRates): Promise<void> {
     try {
       // Whatever is written begins a new slice of the kernel's time, in which what was done before does not count.
       const told = (await readFile(this.#file, 'ascii')).split('\n').find((line) => line.startsWith(`${number} `));

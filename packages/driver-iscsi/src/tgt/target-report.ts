@@ -136,6 +136,11 @@ export function parsePortals(text: string): readonly string[] {
   return understood('portals', z.array(portalSchema).safeParse(blocks.map(({ value }) => value)));
 }
 
+/** Reads what `tgtadm --mode account --op show` prints: the names of the accounts. */
+export function parseAccounts(text: string): readonly string[] {
+  return blocksOf(text).flatMap(({ label, blocks }) => (label === 'Account list' ? blocks.map(({ line }) => line) : []));
+}
+
 /** Counters of a logical unit in one session. */
 export interface UnitCounters {
   readonly tid: number;

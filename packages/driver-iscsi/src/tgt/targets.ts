@@ -8,6 +8,18 @@ import { everyAddress, type Answer, type NewUnit, type Tgtadm } from './tgtadm.t
 /** LUN of the volume; LUN 0 is tgt's controller. */
 export const volumeLun = 1;
 
+/** Letters of a secret's digest in the name of its account: enough to tell two secrets apart. */
+const digestLength = 16;
+
+/**
+ * Name of the account that may log in to an access. tgtd tells no secrets, so the name tells whether the account has
+ * the right one.
+ */
+export function userOf({ accessId, secret }: Pick<ExportRequest, 'accessId' | 'secret'>): string {
+  const digest = createHash('sha256').update(`${accessId} ${secret}`).digest('hex');
+  return `${accessId}-${digest.slice(0, digestLength)}`;
+}
+
 /** The logical unit of an access. */
 export interface PublishedUnit extends NewUnit {
   readonly volumeId: string;
@@ -66,15 +78,15 @@ export class TgtTargets {
     throw new ScoriaError('transport-failed', `tgtd has other targets with all ids that access ${accessId} could have`);
   }
 
-  /** Whether a target lets in whom it should, and serves what it should. Secrets are not told. */
-  serves(found: PublishedTarget, { volumeId, path, readOnly }: PublishedUnit, { accessId, initiator }: ExportRequest): boolean {
+  /** Whether a target lets in whom it should, and serves what it should. */
+  serves(found: PublishedTarget, { volumeId, path, readOnly }: PublishedUnit, request: ExportRequest): boolean {
     return (
       found.complete &&
       found.unit?.volumeId === volumeId &&
       found.unit.path === path &&
       found.unit.readOnly === readOnly &&
-      found.accounts.join() === accessId &&
-      found.admitted.join() === (initiator ?? everyAddress)
+      found.accounts.join() === userOf(request) &&
+      found.admitted.join() === (request.initiator ?? everyAddress)
     );
   }
 
@@ -94,14 +106,13 @@ export class TgtTargets {
   }
 
   /** Lets the owner of the secret log in, and with a name given only an initiator of that name. */
-  async admit(tid: number, { accessId, secret, initiator }: ExportRequest): Promise<void> {
-    if ((await this.#tgtadm.addAccount(accessId, secret)) === 'exists') {
-      // Of an earlier target that was not ended to the last; its secret may be another.
-      await this.#tgtadm.removeAccount(accessId);
-      requireDone(await this.#tgtadm.addAccount(accessId, secret), `make the account of access ${accessId}`);
-    }
+  async admit(tid: number, request: ExportRequest): Promise<void> {
+    const { accessId, secret, initiator } = request;
+    const user = userOf(request);
+    // It may be there, with the same secret: of an earlier target that was not ended to the last.
+    await this.#tgtadm.addAccount(user, secret);
     // A target without an account asks nobody for a secret.
-    requireDone(await this.#tgtadm.bindAccount(tid, accessId), `take the account of access ${accessId}`);
+    requireDone(await this.#tgtadm.bindAccount(tid, user), `take the account of access ${accessId}`);
     requireDone(await this.#tgtadm.admit(tid, initiator ?? null), `let initiators log in for access ${accessId}`);
   }
 
@@ -115,7 +126,9 @@ export class TgtTargets {
         return (await this.#tgtadm.removeTarget(tid)) !== 'active';
       });
     }
-    await this.#tgtadm.removeAccount(accessId);
+    for (const user of await this.#tgtadm.accounts(signal)) {
+      if (user.startsWith(accessId)) await this.#tgtadm.removeAccount(user);
+    }
   }
 
   /** Opens the device again, which has another size. Sessions end, and initiators come back by themselves. */

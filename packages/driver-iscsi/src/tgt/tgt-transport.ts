@@ -19,7 +19,7 @@ import { advertisedPortals, listenAddresses } from '../portal-configuration.ts';
 import { formatAddress } from '../protocol/listen-address.ts';
 import type { TgtConfiguration } from './configuration.ts';
 import { DeviceLimits } from './device-limits.ts';
-import { TgtTargets, volumeLun, type PublishedTarget, type PublishedUnit } from './targets.ts';
+import { TgtTargets, userOf, volumeLun, type PublishedTarget, type PublishedUnit } from './targets.ts';
 import { Tgtadm } from './tgtadm.ts';
 
 /** What a {@link TgtTransport} needs. */
@@ -68,8 +68,8 @@ export class TgtTransport implements Transport {
     this.#limits = limits;
     this.limit = async (volumeId, wanted, { signal }) => {
       signal.throwIfAborted();
-      const unit = [...this.#units.values()].find((candidate) => candidate.volumeId === volumeId);
-      if (unit) await limits.set(volumeId, await limits.checked(volumeId, unit, wanted));
+      const [accessId, unit] = [...this.#units].find(([, candidate]) => candidate.volumeId === volumeId) ?? [];
+      if (accessId && unit) await limits.hold(accessId, await limits.checked(volumeId, unit, wanted));
     };
   }
 
@@ -124,12 +124,12 @@ export class TgtTransport implements Transport {
       const tid = await this.#claim(admitted, unit, signal);
       if (tid === null) {
         this.#units.set(accessId, unit);
-        await this.#limits?.set(volumeId, rates);
+        await this.#limits?.hold(accessId, rates);
         return;
       }
       try {
         await this.#listen(signal);
-        await this.#limits?.set(volumeId, rates);
+        await this.#limits?.hold(accessId, rates);
         await this.#targets.addUnit(tid, unit);
         signal.throwIfAborted();
         await this.#targets.admit(tid, admitted);
@@ -173,7 +173,10 @@ export class TgtTransport implements Transport {
 
   connectionInfo(request: ExportRequest): ConnectionInfo {
     const { iqnPrefix } = this.#config;
-    return iscsiConnectionInfo({ iqnPrefix, portals: advertisedPortals(this.#config), lun: volumeLun, chap: true }, request);
+    return iscsiConnectionInfo(
+      { iqnPrefix, portals: advertisedPortals(this.#config), lun: volumeLun, chap: true, user: userOf(request) },
+      request,
+    );
   }
 
   /** What the sessions did that are logged in: tgt forgets a session when it ends. */
@@ -240,5 +243,9 @@ export class TgtTransport implements Transport {
   async #endInTurn(accessId: string, signal: AbortSignal): Promise<void> {
     await this.#targets.end(accessId, signal);
     this.#units.delete(accessId);
+    // The access has ended, whatever becomes of this: what is held to its device next is told anew.
+    await this.#limits?.release(accessId).catch((failure: unknown) => {
+      this.#log.warn({ err: failure, accessId }, 'the limits of a device could not be lifted');
+    });
   }
 }

@@ -1,5 +1,6 @@
 import { ScoriaError, type Command, type CommandResult, type Exec } from '@scoria/core';
 import {
+  parseAccounts,
   parseConnections,
   parseCounters,
   parsePortals,
@@ -56,6 +57,11 @@ export class Tgtadm {
   async connections(tid: number, signal: AbortSignal): Promise<readonly TgtConnection[]> {
     const { answer, stdout } = await this.#request('conn', 'show', ['--tid', String(tid)], { signal });
     return answer === 'done' ? parseConnections(stdout) : [];
+  }
+
+  /** Names of all accounts, bound to a target or not. */
+  async accounts(signal: AbortSignal): Promise<readonly string[]> {
+    return parseAccounts(await this.#show('account', 'show', signal));
   }
 
   async portals(signal: AbortSignal): Promise<readonly string[]> {
