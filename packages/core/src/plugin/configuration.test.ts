@@ -144,7 +144,7 @@ describe('faults of a configuration', () => {
   it('name a plug-in of another major version, and what to do', () => {
     const next = { ...good, name: 'next-driver', api: '^2.0' };
     expect(faultsOf({ backends: { one: { plugin: next } } })).toEqual([
-      `backends.one.plugin: next-driver was built for version ^2.0 of the contracts, this is ${contractVersion}: install a version of next-driver that fits`,
+      `backends.one.plugin: next-driver was built for version ^2.0 of the contracts, this is ${contractVersion}: install a later Scoria, or an earlier version of next-driver`,
     ]);
     expect(contexts).toEqual([]);
   });
@@ -179,6 +179,66 @@ describe('faults of a configuration', () => {
     expect(faultsOf({ backends: { one: { plugin: boastful }, two: { plugin: modest } } })).toEqual([
       'backends.one.plugin: boastful declares "clone" but has no clone()',
       'backends.two.plugin: modest has revert() but does not declare "revert"',
+    ]);
+  });
+
+  /** A plug-in as an author without types may write it. */
+  const untyped = (more: object) => Object.assign({}, good, more);
+  const { pools: _pools, locate: _locate, ...halfDriver } = driver;
+  const halfTransport = {
+    ...Object.fromEntries(
+      ['start', 'stop', 'export', 'unexport', 'resize', 'connectionInfo', 'stats', 'hold', 'copy'].map((verb) => [verb, refused]),
+    ),
+  };
+
+  it.each<[string, unknown, string]>([
+    ['nothing', undefined, 'good-driver makes undefined where a driver is needed: create() returns it'],
+    [
+      'a promise',
+      Promise.resolve(driver),
+      'good-driver makes a promise of a driver: create() is not async, and what takes time belongs into check()',
+    ],
+    ['half a driver', halfDriver, 'good-driver makes a driver without pools(), locate(), which every driver has'],
+  ])('name what a plug-in makes in place of a driver: %s', (_what, made, fault) => {
+    expect(faultsOf({ backends: { one: { plugin: untyped({ create: () => made }) } } })).toEqual([
+      `backends.one.plugin: ${fault}`,
+    ]);
+  });
+
+  it('name what a transport, a filter and a weigher lack', () => {
+    expect(
+      faultsOf({
+        backends: { one: { plugin: good } },
+        transports: { half: { plugin: untyped({ kind: 'transport', create: () => halfTransport }) } },
+        filters: [{ plugin: { ...filter, create: () => ({}) } }],
+        weighers: [{ plugin: { ...weigher, create: () => ({}) } }],
+      }),
+    ).toEqual([
+      'transports.half.plugin: good-driver makes a transport without list(), which every transport has',
+      'transports.half.plugin: good-driver makes a transport without "reaches", the kinds of locators that it opens',
+      'transports.half.plugin: good-driver has hold(), copy() but no release(): "point-in-time" needs all of them',
+      'scheduler.filters.0.plugin: good-filter makes a pool-filter without verdict(), which every pool-filter has',
+      'scheduler.weighers.0.plugin: good-weigher makes a pool-weigher without weigh(), which every pool-weigher has',
+    ]);
+  });
+
+  it('name what a definition lacks', () => {
+    expect(
+      faultsOf({
+        backends: {
+          one: { plugin: untyped({ name: undefined }) },
+          two: { plugin: untyped({ config: undefined }) },
+          three: { plugin: untyped({ capabilities: ['clones'] }) },
+          four: { plugin: untyped({ config: z.strictObject({}).refine(async () => true) }) },
+        },
+      }),
+    ).toEqual([
+      'backends.one.plugin: this plug-in has no name: definePlugin() takes one, usually that of its package',
+      expect.stringMatching(/^backends\.two\.plugin: good-driver has no schema of its configuration/),
+      expect.stringMatching(
+        /^backends\.three\.plugin: good-driver declares "clones", which is no capability; capabilities are: clone, /,
+      ),
+      expect.stringMatching(/^backends\.four: good-driver could not be made: .*promise/i),
     ]);
   });
 

@@ -6,10 +6,11 @@ import type { Clock } from '../platform/clock.ts';
 import type { Exec } from '../platform/exec.ts';
 import type { Log } from '../platform/log.ts';
 import type { Random } from '../platform/random.ts';
-import { capabilityMethods, type AnyVolumeDriver, type DriverCapability } from '../volume/driver.ts';
 import { Guard } from './guard.ts';
 import { guardDriver } from './guarded-driver.ts';
+import { guardFilter, guardWeigher } from './guarded-scheduling.ts';
 import { guardTransport } from './guarded-transport.ts';
+import { definitionFaults, shapeFaults } from './plugin-shape.ts';
 import { contractVersion, isPlugin, type Plugin, type PluginContext, type PluginKind, type PluginKinds } from './plugin.ts';
 import type { ConfiguredBackend, Plugins } from './plugins.ts';
 
@@ -85,8 +86,8 @@ const namePattern = /^[A-Za-z0-9][A-Za-z0-9._-]{0,62}$/;
 /**
  * Makes every configured plug-in and puts core's guard around it. Reports all faults together, as
  * `invalid-configuration`: things that are no plug-ins, of another kind than their place asks for, built for another
- * version of the contracts, with a faulty configuration, with capabilities that the driver does not have, and names
- * that fit nothing.
+ * version of the contracts, with a faulty configuration, without what their kind must have, with capabilities that the
+ * driver does not have, and names that fit nothing.
  */
 export function makePlugins(configuration: PluginConfiguration, surroundings: PluginSurroundings): Plugins {
   const faults: ConfigurationFault[] = [...(configuration.faults ?? [])];
@@ -95,11 +96,14 @@ export function makePlugins(configuration: PluginConfiguration, surroundings: Pl
   function make<K extends PluginKind>(kind: K, name: string, entry: PluginEntry, path: readonly (string | number)[]) {
     const plugin = checkPlugin(kind, entry.plugin);
     if (typeof plugin === 'string') return void fault([...path, 'plugin'], plugin);
-    const config = plugin.config.safeParse(entry.config ?? {});
-    if (!config.success) return void faults.push(...zodFaults(config.error, [...path, 'config']));
-    const context: PluginContext<unknown> = { ...surroundings, name, config: entry.config ?? {} };
     try {
-      return { plugin, made: plugin.create(context) };
+      const config = plugin.config.safeParse(entry.config ?? {});
+      if (!config.success) return void faults.push(...zodFaults(config.error, [...path, 'config']));
+      const context: PluginContext<unknown> = { ...surroundings, name, config: entry.config ?? {} };
+      const made = plugin.create(context);
+      const lacks = shapeFaults(plugin, made);
+      if (lacks.length === 0) return { plugin, made };
+      return void lacks.forEach((lack) => fault([...path, 'plugin'], lack));
     } catch (error) {
       return void fault(path, `${plugin.name} could not be made: ${ScoriaError.from(error).message}`);
     }
@@ -131,8 +135,6 @@ export function makePlugins(configuration: PluginConfiguration, surroundings: Pl
         `there is no transport ${entry.transport}; transports are: ${Object.keys(configuration.transports ?? {}).join(', ') || 'none'}`,
       );
     if (!made) continue;
-    for (const lack of lackingCapabilities(made.plugin.name, made.plugin.capabilities, made.made))
-      fault([...path, 'plugin'], lack);
     const transport = entry.transport === undefined ? undefined : transports.get(entry.transport);
     if (transport && !transport.locators.includes(made.plugin.locates)) {
       fault(
@@ -162,7 +164,7 @@ export function makePlugins(configuration: PluginConfiguration, surroundings: Pl
     const made = make('pool-filter', `filters[${index}]`, entry, path);
     if (!made) return [];
     once(filterNames, made.plugin.name, path);
-    return [{ name: made.plugin.name, filter: made.made }];
+    return [{ name: made.plugin.name, filter: guardFilter(made.plugin.name, made.made, surroundings.log) }];
   });
   const weigherNames = new Set<string>();
   const weighers = (configuration.weighers ?? []).flatMap((entry, index) => {
@@ -170,7 +172,13 @@ export function makePlugins(configuration: PluginConfiguration, surroundings: Pl
     const made = make('pool-weigher', `weighers[${index}]`, entry, path);
     if (!made) return [];
     once(weigherNames, made.plugin.name, path);
-    return [{ name: made.plugin.name, weigher: made.made, multiplier: entry.multiplier ?? 1 }];
+    return [
+      {
+        name: made.plugin.name,
+        weigher: guardWeigher(made.plugin.name, made.made, surroundings.log),
+        multiplier: entry.multiplier ?? 1,
+      },
+    ];
   });
 
   if (faults.length > 0) throw configurationError(faults);
@@ -186,25 +194,14 @@ export function makePlugins(configuration: PluginConfiguration, surroundings: Pl
 function checkPlugin<K extends PluginKind>(kind: K, value: unknown): Plugin<K> | string {
   if (value instanceof Error) return value.message;
   if (!isPlugin(value)) return 'this is no plug-in: its package must export by default what definePlugin() returned';
+  const [faulty] = definitionFaults(value);
+  if (faulty !== undefined) return faulty;
   if (semver.validRange(value.api) === null)
     return `${value.name} declares the contract range "${value.api}", which is no semver range`;
   if (!semver.satisfies(contractVersion, value.api)) {
-    return `${value.name} was built for version ${value.api} of the contracts, this is ${contractVersion}: install a version of ${value.name} that fits`;
+    const remedy = semver.ltr(contractVersion, value.api) ? 'a later Scoria, or an earlier' : 'a later';
+    return `${value.name} was built for version ${value.api} of the contracts, this is ${contractVersion}: install ${remedy} version of ${value.name}`;
   }
   if (value.kind !== kind) return `${value.name} is a ${value.kind}, and a ${kind} is needed here`;
   return value as unknown as Plugin<K>;
-}
-
-function lackingCapabilities(name: string, declared: readonly DriverCapability[], driver: AnyVolumeDriver): string[] {
-  return (Object.keys(capabilityMethods) as DriverCapability[]).flatMap((capability) => {
-    const methods: readonly (keyof AnyVolumeDriver)[] = capabilityMethods[capability];
-    const promised = declared.includes(capability);
-    return methods
-      .filter((method) => (typeof driver[method] === 'function') !== promised)
-      .map((method) =>
-        promised
-          ? `${name} declares "${capability}" but has no ${method}()`
-          : `${name} has ${method}() but does not declare "${capability}"`,
-      );
-  });
 }

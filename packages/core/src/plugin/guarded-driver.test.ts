@@ -43,6 +43,62 @@ describe('what a driver tells', () => {
     await expect(shrink?.(object('a'), 4096, call)).rejects.toMatchObject({ code: 'backend-failed' });
   });
 
+  const pool = { name: 'p', total: 10, free: 5, thin: true, maxOverSubscription: 1, reserved: 0, capabilities: {} };
+  const made = { backendRef: 'x', size: 8192 };
+  /** A driver without types answers whatever it likes. */
+  const answering = (verb: keyof AnyVolumeDriver, answer: unknown) =>
+    guarded(Object.fromEntries([[verb, () => Promise.resolve(answer)]]));
+
+  it.each<[keyof AnyVolumeDriver, string, unknown]>([
+    ['check', 'nothing', undefined],
+    ['check', 'an id that is no UUID', { backendId: 'mine' }],
+    ['pools', 'nothing', undefined],
+    ['pools', 'a figure that is no number', [{ ...pool, total: Number.NaN }]],
+    ['pools', 'a pool without capabilities', [{ ...pool, capabilities: undefined }]],
+    ['pools', 'two pools of one name', [pool, pool]],
+    ['create', 'nothing', undefined],
+    ['create', 'no reference', { size: 8192 }],
+    ['create', 'a reference that is a number', { ...made, backendRef: 17 }],
+    ['create', 'a reference that is too long', { ...made, backendRef: 'x'.repeat(1025) }],
+    ['create', 'a size in words', { ...made, size: '8192' }],
+    ['create', 'too small a size', { ...made, size: 4096 }],
+    ['extend', 'a bare number', 8192],
+    ['createSnapshot', 'not whether it is filled', made],
+    ['clone', 'nothing', undefined],
+    ['createFromSnapshot', 'not whether it is filled', made],
+    ['revert', 'nothing', undefined],
+    ['locate', 'a locator of another shape', { device: '/dev/sdx' }],
+  ])('by %s, %s, is backend-failed and names the verb', async (verb, _what, answer) => {
+    const driver = answering(verb, answer);
+    const calls: Record<string, () => Promise<unknown> | undefined> = {
+      check: () => driver.check(call),
+      pools: () => driver.pools(call),
+      create: () => driver.create(object('a'), call),
+      extend: () => driver.extend(object('a'), 8192, call),
+      createSnapshot: () => driver.createSnapshot(object('b'), object('a'), call),
+      clone: () => driver.clone?.(object('b'), object('a'), call),
+      createFromSnapshot: () => driver.createFromSnapshot?.(object('b'), object('a'), call),
+      revert: () => driver.revert?.(object('a'), object('b'), call),
+      locate: () => driver.locate(object('a'), call),
+    };
+    await expect(calls[verb]?.()).rejects.toMatchObject({ code: 'backend-failed', message: expect.stringContaining(verb) });
+  });
+
+  it.each([undefined, 'x', { placementId: 'a', kind: 'disk', pool: 'p', backendRef: 'x', size: 1, usedBytes: 0 }])(
+    'in a list, %j, ends the list with backend-failed',
+    async (item) => {
+      const listing = async function* () {
+        yield item;
+      };
+      const list = guarded(Object.fromEntries([['list', listing]])).list(call);
+      await expect(all(list)).rejects.toMatchObject({ code: 'backend-failed', message: expect.stringContaining('list') });
+    },
+  );
+
+  it('beyond what the contract names is let through', async () => {
+    await expect(answering('pools', [{ ...pool, colour: 'blue' }]).pools(call)).resolves.toEqual([{ ...pool, colour: 'blue' }]);
+  });
+
   it('of an empty volume that it took over is not believed', async () => {
     const { manage } = guarded({ manage: async () => ({ backendRef: 'a', size: 0 }) });
     await expect(manage?.(object('a', 0), 'old', call)).rejects.toMatchObject({ code: 'backend-failed' });

@@ -1,7 +1,9 @@
+import type { z } from 'zod';
 import { ScoriaError } from '../error/scoria-error.ts';
 import type { Extent } from '../device/block-device.ts';
 import type { AnyVolumeDriver, BackendObject, PluginCall, VolumeDriver } from '../volume/driver.ts';
 import type { Guard } from './guard.ts';
+import { driverAnswers, wellFormed } from './plugin-answers.ts';
 
 const quick = 60_000;
 /** For verbs that move bytes: this long without progress. */
@@ -9,33 +11,18 @@ const long = 300_000;
 
 const ids = (...objects: BackendObject[]) => objects.map((object) => object.placementId);
 
-/** Longest reference that a driver may give to a thing on its backend, characters. */
-const longestRef = 1024;
-
-/** What a driver tells of a thing that it made or grew, when it can be true; else `backend-failed`. */
-function believable<Told extends { readonly size: number; readonly backendRef?: string }>(
-  verb: string,
-  asked: number,
-  told: Told,
-): Told {
-  if (!Number.isSafeInteger(told.size) || told.size < asked) {
-    throw new ScoriaError(
-      'backend-failed',
-      `The driver says after ${verb} that there are ${told.size} bytes, and ${asked} were asked for.`,
-    );
-  }
-  if (told.backendRef !== undefined && told.backendRef.length > longestRef) {
-    throw new ScoriaError(
-      'backend-failed',
-      `The driver refers to what it made by ${told.backendRef.length} characters; ${longestRef} are allowed.`,
-    );
-  }
-  return told;
+/** What a driver tells of a thing that it made or changed, when it can be true; else `backend-failed`. */
+function believable<Told extends { readonly size: number }>(verb: string, shape: z.ZodType, asked: number, told: Told): Told {
+  if (wellFormed('backend-failed', verb, shape, told).size >= asked) return told;
+  throw new ScoriaError(
+    'backend-failed',
+    `The driver says after ${verb} that there are ${told.size} bytes, and ${asked} were asked for.`,
+  );
 }
 
 /** What a driver tells of the size of a volume that it made smaller, when it can be true; else `backend-failed`. */
 function shrunk<Told extends { readonly size: number }>(volume: BackendObject, asked: number, told: Told): Told {
-  if (told.size <= volume.size) return believable('shrink', asked, told);
+  if (believable('shrink', driverAnswers.sized, asked, told).size <= volume.size) return told;
   throw new ScoriaError('backend-failed', `The driver says after shrink that ${volume.size} bytes have become ${told.size}.`);
 }
 
@@ -60,48 +47,68 @@ async function* believableExtents(verb: string, size: number, extents: AsyncIter
 export function guardDriver(driver: AnyVolumeDriver, guard: Guard): AnyVolumeDriver {
   const run = <T>(verb: string, patience: number, objects: string[], call: PluginCall, work: (call: PluginCall) => Promise<T>) =>
     guard.call(verb, { patience, objects }, call, work);
-  const coded = async function* <T>(verb: string, items: () => AsyncIterable<T>): AsyncGenerator<T> {
+  const coded = async function* <T>(verb: string, items: () => AsyncIterable<T>, shape?: z.ZodType): AsyncGenerator<T> {
     try {
-      yield* items();
+      for await (const item of items()) yield shape ? wellFormed('backend-failed', verb, shape, item) : item;
     } catch (error) {
       throw guard.coded(verb, error);
     }
   };
   const guarded: VolumeDriver & { -readonly [Key in Exclude<keyof AnyVolumeDriver, keyof VolumeDriver>]?: AnyVolumeDriver[Key] } =
     {
-      check: (call) => run('check', quick, [], call, (inner) => driver.check(inner)),
-      pools: (call) => run('pools', quick, [], call, (inner) => driver.pools(inner)),
+      check: (call) =>
+        run('check', quick, [], call, async (inner) =>
+          wellFormed('backend-failed', 'check', driverAnswers.identity, await driver.check(inner)),
+        ),
+      pools: (call) =>
+        run('pools', quick, [], call, async (inner) =>
+          wellFormed('backend-failed', 'pools', driverAnswers.pools, await driver.pools(inner)),
+        ),
       create: (request, call) =>
         run('create', quick, ids(request), call, async (inner) =>
-          believable('create', request.size, await driver.create(request, inner)),
+          believable('create', driverAnswers.created, request.size, await driver.create(request, inner)),
         ),
       delete: (volume, call) => run('delete', long, ids(volume), call, (inner) => driver.delete(volume, inner)),
       extend: (volume, size, call) =>
         run('extend', quick, ids(volume), call, async (inner) =>
-          believable('extend', size, await driver.extend(volume, size, inner)),
+          believable('extend', driverAnswers.sized, size, await driver.extend(volume, size, inner)),
         ),
       createSnapshot: (snapshot, volume, call) =>
-        run('createSnapshot', long, ids(snapshot, volume), call, (inner) => driver.createSnapshot(snapshot, volume, inner)),
+        run('createSnapshot', long, ids(snapshot, volume), call, async (inner) =>
+          believable('createSnapshot', driverAnswers.copy, snapshot.size, await driver.createSnapshot(snapshot, volume, inner)),
+        ),
       deleteSnapshot: (snapshot, call) =>
         run('deleteSnapshot', long, ids(snapshot), call, (inner) => driver.deleteSnapshot(snapshot, inner)),
-      list: (call) => coded('list', () => driver.list(call)),
-      locate: (object, call) => run('locate', quick, [], call, (inner) => driver.locate(object, inner)),
+      list: (call) => coded('list', () => driver.list(call), driverAnswers.listed),
+      locate: (object, call) =>
+        run('locate', quick, [], call, async (inner) =>
+          wellFormed('backend-failed', 'locate', driverAnswers.locator, await driver.locate(object, inner)),
+        ),
     };
   const { clone, createFromSnapshot, revert, shrink, listManageable, manage, unmanage } = driver;
   const { allocatedExtents, changedExtents } = driver;
   if (clone) {
     guarded.clone = (target, source, call) =>
-      run('clone', long, ids(target, source), call, (inner) => clone.call(driver, target, source, inner));
+      run('clone', long, ids(target, source), call, async (inner) =>
+        believable('clone', driverAnswers.copy, target.size, await clone.call(driver, target, source, inner)),
+      );
   }
   if (createFromSnapshot) {
     guarded.createFromSnapshot = (target, snapshot, call) =>
-      run('createFromSnapshot', long, ids(target, snapshot), call, (inner) =>
-        createFromSnapshot.call(driver, target, snapshot, inner),
+      run('createFromSnapshot', long, ids(target, snapshot), call, async (inner) =>
+        believable(
+          'createFromSnapshot',
+          driverAnswers.copy,
+          target.size,
+          await createFromSnapshot.call(driver, target, snapshot, inner),
+        ),
       );
   }
   if (revert) {
     guarded.revert = (volume, snapshot, call) =>
-      run('revert', long, ids(volume, snapshot), call, (inner) => revert.call(driver, volume, snapshot, inner));
+      run('revert', long, ids(volume, snapshot), call, async (inner) =>
+        wellFormed('backend-failed', 'revert', driverAnswers.reverted, await revert.call(driver, volume, snapshot, inner)),
+      );
   }
   if (shrink) {
     guarded.shrink = (volume, size, call) =>
@@ -109,12 +116,13 @@ export function guardDriver(driver: AnyVolumeDriver, guard: Guard): AnyVolumeDri
         shrunk(volume, size, await shrink.call(driver, volume, size, inner)),
       );
   }
-  if (listManageable) guarded.listManageable = (call) => coded('listManageable', () => listManageable.call(driver, call));
+  if (listManageable)
+    guarded.listManageable = (call) => coded('listManageable', () => listManageable.call(driver, call), driverAnswers.manageable);
   if (manage) {
     guarded.manage = (target, reference, call) =>
       // Two who want the same volume under two ids meet here.
       run('manage', long, [...ids(target), `reference ${reference}`], call, async (inner) =>
-        believable('manage', 1, await manage.call(driver, target, reference, inner)),
+        believable('manage', driverAnswers.created, 1, await manage.call(driver, target, reference, inner)),
       );
   }
   if (unmanage) {

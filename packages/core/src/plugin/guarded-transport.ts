@@ -1,5 +1,6 @@
 import type { AnyTransport } from '../transport/transport.ts';
 import type { Guard } from './guard.ts';
+import { transportAnswers, wellFormed } from './plugin-answers.ts';
 
 const quick = 30_000;
 /** Initiators may have commands under way that a slow disk holds up. */
@@ -17,17 +18,31 @@ export function guardTransport(transport: AnyTransport, guard: Guard): AnyTransp
       guard.call('export', { patience: quick, objects: [request.accessId] }, call, (inner) => transport.export(request, inner)),
     unexport: (accessId, call) =>
       guard.call('unexport', { patience: fencing, objects: [accessId] }, call, (inner) => transport.unexport(accessId, inner)),
-    list: (call) => guard.call('list', { patience: quick, objects: [] }, call, (inner) => transport.list(inner)),
+    list: (call) =>
+      guard.call('list', { patience: quick, objects: [] }, call, async (inner) =>
+        wellFormed('transport-failed', 'list', transportAnswers.exports, await transport.list(inner)),
+      ),
     resize: (volumeId, call) =>
       guard.call('resize', { patience: quick, objects: [volumeId] }, call, (inner) => transport.resize(volumeId, inner)),
-    connectionInfo: (request) => transport.connectionInfo(request),
+    connectionInfo: (request) => {
+      try {
+        const told = transport.connectionInfo(request);
+        return wellFormed('transport-failed', 'connectionInfo', transportAnswers.connectionInfo, told);
+      } catch (error) {
+        throw guard.coded('connectionInfo', error);
+      }
+    },
     ...(hold && {
       hold: (volumeId, ms, call) =>
-        guard.call('hold', { patience: quick, objects: [] }, call, (inner) => hold.call(transport, volumeId, ms, inner)),
+        guard.call('hold', { patience: quick, objects: [] }, call, async (inner) =>
+          wellFormed('transport-failed', 'hold', transportAnswers.hold, await hold.call(transport, volumeId, ms, inner)),
+        ),
     }),
     ...(release && {
       release: (token, call) =>
-        guard.call('release', { patience: quick, objects: [] }, call, (inner) => release.call(transport, token, inner)),
+        guard.call('release', { patience: quick, objects: [] }, call, async (inner) =>
+          wellFormed('transport-failed', 'release', transportAnswers.released, await release.call(transport, token, inner)),
+        ),
     }),
     ...(copy && {
       copy: (volumeId, source, target, call) =>

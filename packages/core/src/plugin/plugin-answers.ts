@@ -1,0 +1,78 @@
+import { z } from 'zod';
+import { deviceLocatorSchema } from '../device/device-locator.ts';
+import type { ErrorCode } from '../error/error-codes.ts';
+import { isErrorCode, ScoriaError } from '../error/scoria-error.ts';
+
+/** Longest reference that a driver may give to a thing on its backend, characters. */
+const longestRef = 1024;
+/** Issues that are told of one answer. */
+const toldIssues = 3;
+
+const bytes = z.number().min(0);
+const sized = z.looseObject({ size: z.int().min(0) });
+const created = sized.extend({ backendRef: z.string().min(1).max(longestRef) });
+
+/** The shapes of what a driver answers, by what the contract calls them. What they do not name is let through. */
+export const driverAnswers = {
+  identity: z.looseObject({ backendId: z.guid() }),
+  pools: z
+    .array(
+      z.looseObject({
+        name: z.string().min(1),
+        total: bytes,
+        free: bytes,
+        thin: z.boolean(),
+        maxOverSubscription: bytes,
+        reserved: z.number().min(0).max(1),
+        fault: z
+          .looseObject({ code: z.custom<ErrorCode>(isErrorCode, 'no code of Scoria'), message: z.string(), remedy: z.string() })
+          .optional(),
+        instantCopies: z.boolean().optional(),
+        capabilities: z.record(z.string(), z.union([z.string(), z.number(), z.boolean()])),
+      }),
+    )
+    .refine((pools) => new Set(pools.map(({ name }) => name)).size === pools.length, 'two pools have one name'),
+  sized,
+  created,
+  copy: created.extend({ filled: z.boolean() }),
+  reverted: z.looseObject({ done: z.boolean() }),
+  listed: created.extend({
+    placementId: z.string().min(1),
+    kind: z.enum(['volume', 'snapshot']),
+    pool: z.string().min(1),
+    usedBytes: bytes,
+  }),
+  manageable: sized.extend({
+    reference: z.string().min(1).max(longestRef),
+    pool: z.string().min(1),
+    placementId: z.string().min(1).nullable(),
+    refusal: z.string().nullable(),
+  }),
+  locator: deviceLocatorSchema,
+} as const;
+
+/** The shapes of what a transport answers. */
+export const transportAnswers = {
+  exports: z.array(
+    z.looseObject({
+      accessId: z.string().min(1),
+      volumeId: z.string().min(1),
+      readOnly: z.boolean(),
+      complete: z.boolean(),
+      sessions: z.array(z.string()),
+    }),
+  ),
+  connectionInfo: z.looseObject({ driverVolumeType: z.string().min(1), data: z.record(z.string(), z.unknown()) }),
+  hold: z.string().min(1).nullable(),
+  released: z.looseObject({ held: z.boolean() }),
+} as const;
+
+/** What a plug-in answered, when it has the shape that its type promises; else an error of `code`, which names what is wrong with it. */
+export function wellFormed<Told>(code: 'backend-failed' | 'transport-failed', verb: string, shape: z.ZodType, told: Told): Told {
+  const { error } = shape.safeParse(told);
+  if (!error) return told;
+  const issues = error.issues.slice(0, toldIssues).map(({ path, message }) => [...path.map(String), message].join(': '));
+  throw new ScoriaError(code, `The plug-in's answer to ${verb} is not what the contract says: ${issues.join('; ')}.`, {
+    remedy: 'Tell the authors of the plug-in; the suites of @scoria/conformance test what it answers.',
+  });
+}
