@@ -226,6 +226,16 @@ test('an address that another program has is told, and the export leaves nothing
   expect(await tree.list('iscsi')).toEqual([]);
 });
 
+test('a secret that the kernel takes for none is refused before it hears of it', async () => {
+  const { tree, transport } = await started();
+  const before = tree.changes;
+  const secret = 'NULL-of-16-bytes';
+  const error: unknown = await transport.export(await requestOf({ secret }), call).catch((thrown: unknown) => thrown);
+  expect(error).toMatchObject({ code: 'not-supported' });
+  expect(JSON.stringify(error) + String(error)).not.toContain(secret);
+  expect(tree.changes).toBe(before);
+});
+
 test('an error does not tell the secret that the kernel refused', async () => {
   const { tree, transport } = await started();
   tree.refuses.set(/password$/, 'EINVAL');

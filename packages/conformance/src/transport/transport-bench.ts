@@ -89,7 +89,7 @@ export class TransportBench {
       volumeId: systemRandom.uuid(),
       device: more.device ?? (await this.volumes.create(exportedSize)),
       readOnly: false,
-      secret: Buffer.from(systemRandom.bytes(8)).toString('hex'),
+      secret: `s${Buffer.from(systemRandom.bytes(12)).toString('base64url')}`,
       ...more,
     };
   }

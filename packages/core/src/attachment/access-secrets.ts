@@ -13,8 +13,13 @@ export class AccessSecrets {
     this.#key = key;
   }
 
-  /** 144 bits as 24 characters of base64url: more than the 96 bits that RFC 7143, 9.2.1 asks for. */
+  /**
+   * 24 characters of base64url, all but the first one random: 138 bits, more than the 96 that RFC 7143, 9.2.1 asks for. The
+   * first is always the same small letter, because targets and initiators take some beginnings for something else: the kernel
+   * of Linux `NULL` for no secret, others `0x` and `0b` for numbers, or `-` for an option.
+   */
   of(accessId: string): string {
-    return createHmac('sha256', this.#key).update(`scoria access ${accessId}`).digest('base64url').slice(0, 24);
+    const digest = createHmac('sha256', this.#key).update(`scoria access ${accessId}`).digest('base64url');
+    return `s${digest.slice(0, 23)}`;
   }
 }

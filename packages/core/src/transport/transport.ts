@@ -19,7 +19,7 @@ export interface ExportRequest {
   readonly volumeId: string;
   readonly device: DeviceLocator;
   readonly readOnly: boolean;
-  /** CHAP secret of this access, never logged nor stored. */
+  /** CHAP secret of this access, never logged nor stored. Characters of base64url, the first of which is a small letter. */
   readonly secret: string;
   /** Initiator name of the host. CHAP is the authority; a transport may be configured to admit only this name besides. */
   readonly initiator?: string | undefined;

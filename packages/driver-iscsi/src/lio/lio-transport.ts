@@ -33,6 +33,8 @@ export interface LioTransportOptions {
 /** Where the kernel shows LIO's tree. */
 export const lioRoot = '/sys/kernel/config/target';
 const modprobeDeadline = 20_000;
+/** By such a secret the kernel knows that there is none (Linux, iscsi_target_configfs.c, `naf_flags`), and lets nobody in. */
+const unset = 'NULL';
 /**
  * Fences at the same time. Each may hold a thread of libuv's pool for as long as a disk does not answer, and the rest of
  * the process needs the others.
@@ -88,7 +90,10 @@ export class LioTransport implements Transport {
   }
 
   async export(request: ExportRequest, { signal }: PluginCall): Promise<void> {
-    const { accessId, volumeId, device } = request;
+    const { accessId, volumeId, device, secret } = request;
+    if (secret.startsWith(unset)) {
+      throw new ScoriaError('not-supported', `LIO takes a secret that begins with ${unset} for none; access ${accessId} has one`);
+    }
     const admitted = this.#options.config.bindInitiator ? request : { ...request, initiator: undefined };
     await this.#locks.run([accessId], async () => {
       signal.throwIfAborted();
