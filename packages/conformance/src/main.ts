@@ -1,6 +1,12 @@
 #!/usr/bin/env node
-import { runProgram } from './program/run-program.ts';
+const oldest = 24;
 
+// Before anything else is loaded: an older Node would fail on an import, without a word of what to do.
+if (Number(process.versions.node.split('.')[0]) < oldest) {
+  process.stderr.write(`scoria-conformance needs Node ${oldest} or later; this is ${process.version}.\n`);
+  process.exit(2);
+}
+const { runProgram } = await import('./program/run-program.ts');
 const status = await runProgram(process.argv.slice(2), {
   directory: process.cwd(),
   out: (text) => void process.stdout.write(text),

@@ -1,4 +1,4 @@
-import { mkdtemp, readFile, rm, writeFile } from 'node:fs/promises';
+import { mkdir, mkdtemp, readFile, rm, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { MemoryObject } from '@scoria/driver-memory';
@@ -43,6 +43,9 @@ test('what cannot be run ends with status 2 and says why', async () => {
   await writeFile(join(directory, 'config.json'), '{"size": ');
   await writeFile(join(directory, 'extra.json'), '{"size": 1}');
   await writeFile(join(directory, 'none.mjs'), 'export default 7;');
+  const importOnly = join(directory, 'node_modules/@acme/import-only');
+  await mkdir(importOnly, { recursive: true });
+  await writeFile(join(importOnly, 'package.json'), '{ "name": "@acme/import-only", "exports": { "import": "./index.js" } }');
   for (const [args, reason] of [
     [[], '--plugin is missing'],
     [['--plugin', plugin, '--colour'], "Unknown option '--colour'"],
@@ -50,7 +53,8 @@ test('what cannot be run ends with status 2 and says why', async () => {
     [['--plugin', plugin, '--soon', '-1'], '--soon'],
     [['--plugin', './absent.mjs'], 'absent.mjs'],
     [['--plugin', '@acme/absent'], 'Package @acme/absent is not installed'],
-    [['--plugin', './none.mjs'], './none.mjs does not export a plug-in'],
+    [['--plugin', '@acme/import-only'], 'Package @acme/import-only has no "default" among its "exports"'],
+    [['--plugin', './none.mjs'], './none.mjs does not export by default what definePlugin() returned'],
     [['--plugin', plugin, '--config', 'config.json'], 'config.json is not JSON'],
     [['--plugin', plugin, '--config', 'extra.json'], 'backends.tested.config'],
   ] as const) {

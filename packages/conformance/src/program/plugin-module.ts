@@ -19,7 +19,7 @@ const configLimit = 1024 * 1024;
 export async function importPlugin(name: string, directory: string): Promise<PluginModule> {
   const file = fileOf(name, directory);
   const plugin = await defaultExport(file);
-  if (!isPlugin(plugin)) throw new Error(`${name} does not export a plug-in of Scoria by default`);
+  if (!isPlugin(plugin)) throw new Error(`${name} does not export by default what definePlugin() returned`);
   const manifest = findPackageJSON(pathToFileURL(file));
   const described: unknown = manifest === undefined ? {} : JSON.parse(await readFile(manifest, 'utf8'));
   return { plugin, name: plugin.name, version: versionOf(described) };
@@ -53,6 +53,9 @@ function fileOf(name: string, directory: string): string {
   try {
     return createRequire(join(directory, 'package.json')).resolve(name);
   } catch (error) {
+    // It is resolved as require() does, which knows no condition "import".
+    if (error instanceof Error && 'code' in error && error.code === 'ERR_PACKAGE_PATH_NOT_EXPORTED')
+      throw new Error(`Package ${name} has no "default" among its "exports": ${error.message}`, { cause: error });
     throw new Error(`Package ${name} is not installed where the program was started`, { cause: error });
   }
 }
