@@ -18,7 +18,7 @@ import {
   type PoolReport,
   type Random,
 } from '@scoria/core';
-import { identify } from './backend-identity.ts';
+import { BackendGroups, isComplete } from './backend-groups.ts';
 import { refuseChanged, refuseRenamed } from './changed-by-hand.ts';
 import type { LvmConfig } from './configuration.ts';
 import { copyOf, referenceOf, type Layout } from './layout.ts';
@@ -59,16 +59,16 @@ export class LvmDriver implements AnyVolumeDriver {
   readonly #layout: Layout;
   readonly #groups: ReadonlyMap<string, VolumeGroup>;
   readonly #turns = new ObjectLocks();
-  readonly #leftovers: Leftovers;
-  #backendId: string | undefined;
+  readonly #backend: BackendGroups;
 
   constructor(options: LvmDriverOptions) {
     const { config, exec, clock, log, installationId } = options;
     const commands = new LvmCommands(exec, config);
     this.#options = options;
     this.#layout = new (config.provisioning === 'thin' ? ThinLayout : ThickLayout)({ config, commands, clock, log });
-    this.#leftovers = new Leftovers(this.#layout, this.#turns, log);
     this.#groups = new Map(config.volumeGroups.map((name) => [name, new VolumeGroup(name, commands, clock, installationId)]));
+    const leftovers = new Leftovers(this.#layout, this.#turns, log);
+    this.#backend = new BackendGroups([...this.#groups.values()], { ...options, layout: this.#layout, leftovers });
   }
 
   /**
@@ -77,33 +77,11 @@ export class LvmDriver implements AnyVolumeDriver {
    * when all fail, so does this.
    */
   async check(call: PluginCall): Promise<BackendIdentity> {
-    const { installationId, random } = this.#options;
-    const usable = await this.#each([...this.#groups.values()], call, 'cannot be used', async (group) => {
-      await group.refresh(call.signal);
-      refusePartial(group);
-      return group;
-    });
-    const backendId = await identify(usable, { installationId, random, known: this.#backendId, signal: call.signal });
-    this.#backendId = backendId;
-    await this.#each(usable, call, 'cannot be prepared', async (group) => {
-      await this.#layout.prepare(group, call);
-      await this.#leftovers.settle(group, call);
-      await this.#activate(group, call);
-    });
-    return { backendId };
+    return this.#backend.check(call);
   }
 
   async pools(call: PluginCall): Promise<readonly PoolReport[]> {
-    return this.#each([...this.#groups.values()], call, 'gives no report', async (group) => {
-      const report = await this.#layout.report(group, call);
-      if (this.#backendId !== undefined && group.backendId !== this.#backendId) {
-        throw new ScoriaError(
-          'foreign-backend',
-          `Volume group ${group.name} is backend ${group.backendId}, not ${this.#backendId}`,
-        );
-      }
-      return group.facts.vg_missing_pv_count > 0 ? { ...report, free: 0 } : report;
-    });
+    return this.#backend.report(call);
   }
 
   async create(request: BackendObject, call: PluginCall): Promise<Created> {
@@ -265,25 +243,6 @@ export class LvmDriver implements AnyVolumeDriver {
     }
   }
 
-  /** One that cannot be activated keeps no other one from being used. */
-  async #activate(group: VolumeGroup, call: PluginCall): Promise<void> {
-    await group.know(call.signal);
-    const idle = [...group.volumes].filter((volume) => !volume.active && this.#isObject(group, volume));
-    try {
-      await group.activate(idle, call.signal);
-    } catch (error) {
-      call.signal.throwIfAborted();
-      this.#options.log.error({ err: error }, `Volume group ${group.name} has logical volumes that cannot be activated`);
-    }
-  }
-
-  /** Whether a logical volume is an object of core, complete. */
-  #isObject(group: VolumeGroup, volume: LogicalVolume): boolean {
-    const { ownership, role } = volume;
-    if (ownership?.backendId !== group.backendId || !ownership.ready) return false;
-    return role === ownership.kind && volume.name === nameOf(role, ownership.placementId) && this.#layout.isWhole(volume);
-  }
-
   /** Finds an object that must be there. */
   async #find(object: BackendObject, call: PluginCall, kinds: readonly Kind[] = kindsOf(object)): Promise<Found> {
     call.signal.throwIfAborted();
@@ -293,7 +252,7 @@ export class LvmDriver implements AnyVolumeDriver {
     const look = () => {
       for (const kind of kinds) {
         const volume = group.get(nameOf(kind, placementId));
-        if (volume && this.#isObject(group, volume)) return volume;
+        if (volume && isComplete(this.#layout, group, volume)) return volume;
       }
       return undefined;
     };
@@ -340,27 +299,6 @@ export class LvmDriver implements AnyVolumeDriver {
       throw error;
     }
   }
-
-  /** Does something for each group; those that fail are told in the log, unless all do. */
-  async #each<T>(
-    groups: readonly VolumeGroup[],
-    call: PluginCall,
-    what: string,
-    work: (group: VolumeGroup) => Promise<T>,
-  ): Promise<T[]> {
-    call.signal.throwIfAborted();
-    const outcomes = await Promise.allSettled(groups.map((group) => work(group)));
-    call.signal.throwIfAborted();
-    const failures = outcomes.filter((outcome) => outcome.status === 'rejected');
-    const [first] = failures;
-    if (first && failures.length === groups.length) throw first.reason;
-    for (const [index, outcome] of outcomes.entries()) {
-      if (outcome.status === 'rejected') {
-        this.#options.log.error({ err: outcome.reason }, `Volume group ${groups[index]?.name} ${what}`);
-      }
-    }
-    return outcomes.flatMap((outcome) => (outcome.status === 'fulfilled' ? [outcome.value] : []));
-  }
 }
 
 /** What a request may mean by a placement: its reference tells, once there is one. */
@@ -369,15 +307,6 @@ function kindsOf({ backendRef, placementId }: BackendObject): readonly Kind[] {
   const kinds = (['volume', 'snapshot'] as const).filter((kind) => backendRef.endsWith(`/${nameOf(kind, placementId)}`));
   if (kinds.length === 0) throw new ScoriaError('internal', `"${backendRef}" is no reference of this driver`);
   return kinds;
-}
-
-function refusePartial(group: VolumeGroup): void {
-  const { vg_missing_pv_count: missing } = group.facts;
-  if (missing === 0) return;
-  throw new ScoriaError('backend-unavailable', `Volume group ${group.name} lacks ${missing} of its physical volumes`, {
-    remedy: 'Bring the disks back ("pvs" names them); see the recovery drills in the guide to LVM.',
-    details: { missing },
-  });
 }
 
 async function isThere(path: string): Promise<boolean> {

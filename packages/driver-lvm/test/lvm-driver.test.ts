@@ -1,4 +1,4 @@
-import { silentLog, systemRandom } from '@scoria/core';
+import { systemRandom } from '@scoria/core';
 import { beforeEach, describe, expect, test } from 'vitest';
 import { call, LvmBench, MiB, request, thick } from './lvm-bench.ts';
 
@@ -126,18 +126,6 @@ describe('the group', () => {
       message: expect.stringMatching(/lacks 1/),
     });
     expect((await driver.pools(call))[0]?.free).toBe(0);
-  });
-
-  test('a group that fails keeps no other one from being used', async () => {
-    const told: string[] = [];
-    const log = { ...silentLog, error: (_fields: object, message: string) => void told.push(message) };
-    const driver = await bench.checked({ volumeGroups: ['broken', 'vg'] }, log);
-    expect((await driver.pools(call)).map(({ name }) => name)).toEqual(['vg']);
-    expect(told).toEqual(['Volume group broken cannot be used', 'Volume group broken gives no report']);
-    await bench.volume(driver);
-    await expect(driver.create({ ...request(), pool: 'broken' }, call)).rejects.toMatchObject({ code: 'backend-unavailable' });
-    // A part of the list would look as if the rest were gone.
-    await expect(bench.listed(driver)).rejects.toMatchObject({ code: 'backend-unavailable' });
   });
 
   test('a pool that does not zero its chunks is refused', async () => {
