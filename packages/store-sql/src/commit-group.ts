@@ -24,6 +24,11 @@ export class CommitGroup {
     this.#largest = largest;
   }
 
+  /** Whether what was begun is still there: an error may have made the engine roll everything back. */
+  get isOpen(): boolean {
+    return this.#database.isTransaction;
+  }
+
   /** Waits for the turn. First come, first served. */
   async enter(): Promise<void> {
     if (this.#taken) await new Promise<void>((resolve) => void this.#waiting.push(resolve));
@@ -49,8 +54,8 @@ export class CommitGroup {
   /** Undoes the transaction; the turn goes on until {@link leave}. */
   rollback(): void {
     if (this.#database.isTransaction) this.#database.exec('rollback to member; release member');
-    // After a full disk or an I/O error SQLite has rolled everything back by itself.
-    else this.#refuse(new Error('The database rolled back what was not committed yet'));
+    // After a full disk or an I/O error SQLite has rolled everything back by itself, and those who wait for their commit with it.
+    else this.#refuse(new Error('The database rolled back what was not committed yet'), true);
   }
 
   /** Ends the turn. */
@@ -69,7 +74,7 @@ export class CommitGroup {
       this.#database.exec('commit');
     } catch (error) {
       if (this.#database.isTransaction) this.#database.exec('rollback');
-      this.#refuse(error);
+      this.#refuse(error, this.#members.length > 1);
       return;
     }
     const members = this.#members.splice(0);
@@ -77,11 +82,11 @@ export class CommitGroup {
     for (const { resolve } of members) resolve();
   }
 
-  #refuse(error: unknown): void {
+  /** @param shared - it may be the fault of another one. */
+  #refuse(error: unknown, shared: boolean): void {
     const members = this.#members.splice(0);
-    const shared = members.length > 1;
     // Those that come again meet others that came meanwhile: twice as many are kept apart.
-    this.#alone = shared ? 2 * members.length : Math.max(0, this.#alone - members.length);
+    this.#alone = shared ? Math.max(this.#alone, 2 * members.length) : Math.max(0, this.#alone - members.length);
     for (const { reject } of members) reject(shared ? new SharedCommitFailed('A shared commit failed', { cause: error }) : error);
   }
 }

@@ -1,7 +1,7 @@
 import type { Placement, PlacementRepository, PoolClaims } from '@scoria/core';
 import { sql } from 'kysely';
 import { nullable, number, text, word } from './column.ts';
-import { equals, insertEntity, removeRows, selectEntities, updateEntities, type Row, type Session } from './session.ts';
+import { equals, insertEntity, largeSum, removeRows, selectEntities, updateEntities, type Row, type Session } from './session.ts';
 import { defineTable } from './table.ts';
 import { notFound } from './visibility.ts';
 
@@ -63,7 +63,7 @@ export class SqlPlacements implements PlacementRepository {
   async claims(): Promise<readonly PoolClaims[]> {
     const rows = await this.#session.db
       .selectFrom('pool_claims')
-      .select(['backend_id as backendId', 'pool', 'claimed', 'placements'])
+      .select(['backend_id as backendId', 'pool', 'placements', largeSum('claimed').as('claimed')])
       .where('placements', '>', 0)
       .execute();
     return rows.map((row) => ({ ...row }));
@@ -117,8 +117,8 @@ export class SqlPlacements implements PlacementRepository {
       .values({ backend_id: backendId, pool, claimed, placements })
       .onConflict((conflict) =>
         conflict.columns(['backend_id', 'pool']).doUpdateSet({
-          claimed: sql`pool_claims.claimed + ${claimed}`,
-          placements: sql`pool_claims.placements + ${placements}`,
+          claimed: sql`pool_claims.claimed + excluded.claimed`,
+          placements: sql`pool_claims.placements + excluded.placements`,
         }),
       )
       .execute();

@@ -1,6 +1,6 @@
 import { uncountedVolumeStatuses, type UsageByType } from '@scoria/core';
 import { sql } from 'kysely';
-import type { Session } from './session.ts';
+import { largeSum, type Session } from './session.ts';
 
 /** What counts against a project's quotas; the names of the tables. */
 export type CountedKind = 'volumes' | 'snapshots';
@@ -9,7 +9,7 @@ export type CountedKind = 'volumes' | 'snapshots';
 export async function usageOf(session: Session, kind: CountedKind, projectId: string): Promise<readonly UsageByType[]> {
   const rows = await session.db
     .selectFrom('project_usage')
-    .select(['volume_type_id as volumeTypeId', 'number as count', 'bytes'])
+    .select(['volume_type_id as volumeTypeId', 'number as count', largeSum('bytes').as('bytes')])
     .where('project_id', '=', projectId)
     .where('kind', '=', kind)
     .where('number', '>', 0)

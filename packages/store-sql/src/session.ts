@@ -74,6 +74,11 @@ export function anyOf(conditions: readonly RawBuilder<unknown>[]): RawBuilder<un
   return conditions.length === 0 ? sql`1 = 0` : sql`(${sql.join(conditions, sql` or `)})`;
 }
 
+/** A column of sums, which may be more than 2^53: then the nearest number, not the engine's refusal to tell it. */
+export function largeSum(column: string): RawBuilder<number> {
+  return sql<number>`cast(${sql.ref(column)} as real)`;
+}
+
 /** `column = value`. */
 export function equals(column: RawBuilder<unknown>, value: string | number): RawBuilder<unknown> {
   return sql`${column} = ${value}`;

@@ -8,8 +8,8 @@ export interface SqlFlavor {
   containsText(column: RawBuilder<unknown>, part: string): RawBuilder<unknown>;
   /** Whether an error says that a unique key is taken. */
   isUniqueViolation(error: unknown): boolean;
-  /** What an operator should do about an error of the engine; `null` when nothing is known, `undefined` when it is not the engine's. */
-  remedyFor(error: unknown): string | null | undefined;
+  /** Whether an error is the engine's own. Failures that an operator can end come from the dialect as `store-failed`. */
+  isEngineError(error: unknown): boolean;
   /** Adds a primary key whose numbers ascend and are never given twice. */
   addSequence<Name extends string, Column extends string>(
     table: CreateTableBuilder<Name, never>,

@@ -12,7 +12,7 @@ import {
   type Driver,
   type QueryResult,
 } from 'kysely';
-import { CommitGroup } from './commit-group.ts';
+import { CommitGroup, SharedCommitFailed } from './commit-group.ts';
 import type { SqlFlavor } from './sql-flavor.ts';
 
 /** Statements kept prepared for each connection; lists with unusual filters push out the oldest. */
@@ -57,11 +57,11 @@ class NodeSqliteDriver implements Driver {
 
   async init(): Promise<void> {
     const { path, readOnly = false, sharedCommits = 1 } = this.#options;
-    const database = new DatabaseSync(path, { readOnly, enableForeignKeyConstraints: true, timeout: 5000 });
+    const database = ofEngine(path, () => new DatabaseSync(path, { readOnly, enableForeignKeyConstraints: true, timeout: 5000 }));
     try {
       if (!readOnly) {
         // WAL: readers and the writer do not wait for each other. FULL: what was committed survives a power cut.
-        database.exec('pragma journal_mode = wal; pragma synchronous = full;');
+        ofEngine(path, () => database.exec('pragma journal_mode = wal; pragma synchronous = full;'));
       }
     } catch (error) {
       database.close();
@@ -77,22 +77,28 @@ class NodeSqliteDriver implements Driver {
   async acquireConnection(): Promise<DatabaseConnection> {
     if (this.#statements === undefined || this.#group === undefined) throw new Error('The database is not open');
     await this.#group.enter();
-    return new NodeSqliteConnection(this.#statements, this.#group);
+    return new NodeSqliteConnection(this.#options.path, this.#statements, this.#group);
   }
 
   async beginTransaction(connection: DatabaseConnection): Promise<void> {
     // SQLite works on this thread and its promises are settled at once: a queue of transactions would else run to its
     // end before a timer or a socket has its turn.
     await setImmediate();
-    faceOf(connection).group.begin();
+    const face = faceOf(connection);
+    ofEngine(face.path, () => face.group.begin());
+    face.inTransaction = true;
   }
 
   async commitTransaction(connection: DatabaseConnection): Promise<void> {
     const face = faceOf(connection);
-    const durable = face.group.commit();
+    const durable = ofEngine(face.path, () => face.group.commit());
     face.ended = true;
     face.left = true;
-    await durable;
+    try {
+      await durable;
+    } catch (error) {
+      throw failureOf(face.path, error);
+    }
   }
 
   async rollbackTransaction(connection: DatabaseConnection): Promise<void> {
@@ -120,6 +126,7 @@ class NodeSqliteDriver implements Driver {
 interface Prepared {
   readonly statement: StatementSync;
   readonly returnsRows: boolean;
+  readonly onlyReads: boolean;
 }
 
 function faceOf(connection: DatabaseConnection): NodeSqliteConnection {
@@ -128,21 +135,33 @@ function faceOf(connection: DatabaseConnection): NodeSqliteConnection {
 }
 
 class NodeSqliteConnection implements DatabaseConnection {
+  /** A transaction was begun; what runs without one only reads. */
+  inTransaction = false;
   /** No statement may run any more. */
   ended = false;
   /** Its turn is over. */
   left = false;
+  /** Names the database in messages. */
+  readonly path: string;
   readonly group: CommitGroup;
   readonly #statements: PreparedStatements;
 
-  constructor(statements: PreparedStatements, group: CommitGroup) {
+  constructor(path: string, statements: PreparedStatements, group: CommitGroup) {
+    this.path = path;
     this.#statements = statements;
     this.group = group;
   }
 
   async executeQuery<R>(query: CompiledQuery): Promise<QueryResult<R>> {
+    return ofEngine(this.path, () => this.#run<R>(query));
+  }
+
+  #run<R>(query: CompiledQuery): QueryResult<R> {
     if (this.ended) throw new ScoriaError('internal', 'A statement was left to run after the end of its transaction');
-    const { statement, returnsRows } = this.#statements.get(query.sql);
+    // After an error that undid everything, each further statement would commit by itself.
+    if (this.inTransaction && !this.group.isOpen) throw new ScoriaError('store-failed', `${this.path} undid the transaction`);
+    const { statement, returnsRows, onlyReads } = this.#statements.get(query.sql);
+    if (!this.inTransaction && !onlyReads) throw new ScoriaError('internal', 'Only a transaction may write to the store');
     const parameters = query.parameters as readonly SQLInputValue[];
     if (returnsRows) return { rows: statement.all(...parameters) as R[] };
     const { changes } = statement.run(...parameters);
@@ -171,7 +190,8 @@ class PreparedStatements {
       return known;
     }
     const statement = this.#database.prepare(text);
-    const prepared = { statement, returnsRows: statement.columns().length > 0 };
+    const onlyReads = /^\s*select\b/i.test(text);
+    const prepared = { statement, returnsRows: statement.columns().length > 0, onlyReads };
     this.#prepared.set(text, prepared);
     const [oldest] = this.#prepared.keys();
     if (this.#prepared.size > preparedStatements && oldest !== undefined) this.#prepared.delete(oldest);
@@ -182,6 +202,7 @@ class PreparedStatements {
 // Result codes, https://sqlite.org/rescode.html; the low byte is the primary one.
 const sqliteConstraintPrimaryKey = 1555;
 const sqliteConstraintUnique = 2067;
+/** What an operator should do about a failure. Other errors are of a statement: a constraint refuses it, or it is wrong. */
 const remedies: Readonly<Record<number, string>> = {
   5: 'Stop the other program that writes to this database.',
   8: 'Make the data directory writable.',
@@ -196,6 +217,22 @@ function resultCode(error: unknown): number | undefined {
   return error instanceof Error && 'errcode' in error && typeof error.errcode === 'number' ? error.errcode : undefined;
 }
 
+/** Calls the engine. When it fails, as a full disk makes it, that is `store-failed`; what a statement is refused for stays as it is. */
+function ofEngine<T>(path: string, work: () => T): T {
+  try {
+    return work();
+  } catch (error) {
+    throw failureOf(path, error);
+  }
+}
+
+function failureOf(path: string, error: unknown): unknown {
+  if (error instanceof SharedCommitFailed) return new SharedCommitFailed(error.message, { cause: failureOf(path, error.cause) });
+  const remedy = remedies[(resultCode(error) ?? 0) & 0xff];
+  if (remedy === undefined || !(error instanceof Error)) return error;
+  return new ScoriaError('store-failed', `The database ${path} failed: ${error.message}.`, { cause: error, remedy });
+}
+
 /** What is SQLite's own. */
 export const sqliteFlavor: SqlFlavor = {
   wholeNumber: 'integer',
@@ -208,8 +245,5 @@ export const sqliteFlavor: SqlFlavor = {
     const code = resultCode(error);
     return code === sqliteConstraintPrimaryKey || code === sqliteConstraintUnique;
   },
-  remedyFor: (error) => {
-    const code = resultCode(error);
-    return code === undefined ? undefined : (remedies[code & 0xff] ?? null);
-  },
+  isEngineError: (error) => resultCode(error) !== undefined,
 };

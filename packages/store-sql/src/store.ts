@@ -131,12 +131,11 @@ export class SqlStore implements Store {
     return new ScoriaError('internal', `${this.#options.where} is not open`);
   }
 
-  /** Errors of the engine get its place and a remedy; what `work` threw stays what it is. */
+  /** Errors of the engine get its place; what `work` threw stays what it is. */
   #failure(error: unknown): unknown {
     const { flavor, where } = this.#options;
-    const remedy = flavor.remedyFor(error);
-    if (remedy === undefined || !(error instanceof Error)) return error;
-    return new ScoriaError('internal', `${where} failed: ${error.message}`, { cause: error, ...(remedy !== null && { remedy }) });
+    if (!(error instanceof Error) || !flavor.isEngineError(error)) return error;
+    return new ScoriaError('internal', `${where} failed: ${error.message}`, { cause: error });
   }
 }
 

@@ -138,7 +138,7 @@ export class SqlVolumes implements VolumeRepository {
     const conditions = allOf([...visible(tenancy), ...queryConditions(this.#session, source, query)]);
     // Grouped, so that the many volumes with equal metadata (mostly none) make one row.
     const { rows } = await sql<{ count: number; bytes: number; metadata: unknown }>`
-      select count(*) as count, sum(volumes.size) as bytes, volumes.metadata as metadata
+      select count(*) as count, cast(sum(volumes.size) as real) as bytes, volumes.metadata as metadata
       from ${tablesOfConditions(source, query)} where ${conditions} group by volumes.metadata`.execute(this.#session.db);
     const values = new Map<string, Set<string>>();
     for (const row of rows) {

@@ -1,7 +1,7 @@
 import { copyFile, mkdtemp, rm, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import { Kysely, sql } from 'kysely';
+import { Kysely, sql, type RawBuilder } from 'kysely';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import { systemRandom, type Repositories } from '@scoria/core';
 import type { Database } from '../src/database.ts';
@@ -21,6 +21,12 @@ afterAll(() => rm(directory, { recursive: true }));
 let files = 0;
 const newFile = () => join(directory, `${(files += 1)}.db`);
 const own = { projectId: 'project-1' };
+
+/** Runs a statement on a file, past the store. */
+async function execute(path: string, statement: RawBuilder<unknown>): Promise<void> {
+  await using db = new Kysely<Database>({ dialect: sqliteDialect({ path }) });
+  await db.transaction().execute((transaction) => statement.execute(transaction));
+}
 
 describe.each(['in memory', 'in a file'])('a store %s', (place) => {
   const open = () => openStore(place === 'in memory' ? ':memory:' : newFile());
@@ -96,6 +102,20 @@ describe.each(['in memory', 'in a file'])('a store %s', (place) => {
     });
     await expect(kept?.volumes.get(own, 'x')).rejects.toThrow('after the end of its transaction');
     await expect(kept?.volumes.remove('x')).rejects.toMatchObject({ code: 'internal' });
+  });
+
+  test('writes in transactions alone', async () => {
+    await using store = await open();
+    await store.transaction((r) => r.volumes.insert(volume()));
+    for (const writing of [
+      () => store.reading.volumes.remove('volume-1'),
+      () => store.reading.volumes.update('every-project', 'volume-1', { name: 'x' }, 1),
+      () => store.reading.operations.lease('x', 'owner', 1, 2),
+      () => store.reading.accesses.remove('x'),
+    ]) {
+      await expect(writing()).rejects.toMatchObject({ code: 'internal', message: 'Only a transaction may write to the store' });
+    }
+    expect(await store.reading.volumes.get('every-project', 'volume-1')).toMatchObject({ name: null });
   });
 
   test('refuses a transaction in a transaction, which would wait for ever', async () => {
@@ -186,10 +206,10 @@ describe('migration', () => {
     const first = storeOf(path, [createSchema1]);
     await first.open();
     await first.close();
-    const raw = new Kysely<Database>({ dialect: sqliteDialect({ path }) });
-    await sql`insert into volume_types (id, name, extra_specs, is_public, created_at)
-      values ('type-1', 'fast', '{}', 1, 1)`.execute(raw);
-    await raw.destroy();
+    await execute(
+      path,
+      sql`insert into volume_types (id, name, extra_specs, is_public, created_at) values ('type-1', 'fast', '{}', 1, 1)`,
+    );
     const store = createSqliteStore({ path });
     await store.open();
     expect(await store.reading.volumeTypes.list('every-project', {})).toEqual([volumeType()]);
@@ -207,11 +227,11 @@ describe('migration', () => {
     const older = storeOf(path, [createSchema1]);
     await older.open();
     await older.close();
-    const raw = new Kysely<Database>({ dialect: sqliteDialect({ path }) });
-    await sql`insert into backends
-      (id, name, host, availability_zone, driver_capabilities, pools, fault, reported_at, enabled)
-      values ('backend-1', 'file', 'node-a', 'nova', '[]', '[]', 'A disk is gone', 1, 1)`.execute(raw);
-    await raw.destroy();
+    await execute(
+      path,
+      sql`insert into backends (id, name, host, availability_zone, driver_capabilities, pools, fault, reported_at, enabled)
+        values ('backend-1', 'file', 'node-a', 'nova', '[]', '[]', 'A disk is gone', 1, 1)`,
+    );
     const store = createSqliteStore({ path });
     await store.open();
     expect(await store.reading.backends.list()).toMatchObject([
@@ -288,7 +308,9 @@ test('commits are durable: the write-ahead log is synced at each', async () => {
   const path = newFile();
   await using writer = new Kysely<unknown>({ dialect: sqliteDialect({ path }) });
   const pragma = async (name: string) =>
-    Object.values((await sql<Record<string, unknown>>`pragma ${sql.raw(name)}`.execute(writer)).rows[0] ?? {});
+    Object.values(
+      (await sql<Record<string, unknown>>`select * from ${sql.table(`pragma_${name}`)}`.execute(writer)).rows[0] ?? {},
+    );
   expect(await pragma('journal_mode')).toEqual(['wal']);
   // 2 is FULL, https://sqlite.org/pragma.html#pragma_synchronous
   expect(await pragma('synchronous')).toEqual([2]);

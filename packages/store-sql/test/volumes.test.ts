@@ -22,6 +22,25 @@ test('a volume is read back as it was written', async () => {
   expect(await store.reading.volumes.get(own, written.id)).toEqual({ ...written, hostString: null });
 });
 
+test('sizes whose sum is more than 2^53 bytes are still told', async () => {
+  await using store = await openStore();
+  const size = Number.MAX_SAFE_INTEGER;
+  const ids = ['a', 'b', 'c'];
+  await store.transaction(async (r) => {
+    for (const id of ids) await r.volumes.insert(volume({ id, size }));
+    for (const id of ids) await r.placements.insert(placement({ id, claimed: size }));
+  });
+  expect(await store.reading.volumes.usage('project-1')).toMatchObject([{ count: 3, bytes: 3 * size }]);
+  expect(await store.reading.volumes.summary('every-project', {})).toMatchObject({ count: 3, bytes: 3 * size });
+  expect(await store.reading.placements.claims()).toMatchObject([{ claimed: 3 * size }]);
+  await store.transaction(async (r) => {
+    for (const id of ['a', 'b']) await r.volumes.remove(id);
+    for (const id of ['a', 'b']) await r.placements.remove(id);
+  });
+  expect(await store.reading.volumes.usage('project-1')).toMatchObject([{ count: 1, bytes: size }]);
+  expect(await store.reading.placements.claims()).toMatchObject([{ claimed: size }]);
+});
+
 test("another project's volume is as unknown as one that does not exist", async () => {
   await using store = await openStore();
   await store.transaction((r) => r.volumes.insert(volume()));

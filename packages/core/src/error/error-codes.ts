@@ -102,6 +102,12 @@ export const errorCodes = define({
   'address-in-use': { fault: 'operator', retryable: false, remedy: 'Stop what listens there or choose another address.' },
   'insecure-listen': { fault: 'operator', retryable: false, remedy: 'Configure TLS, or listen on loopback only.' },
 
+  'store-failed': {
+    fault: 'operator',
+    retryable: true,
+    remedy: 'Look at the disk that holds the data directory; the work goes on by itself when it is well again.',
+  },
+
   // The operation machinery.
   'deadline-exceeded': {
     fault: 'backend',

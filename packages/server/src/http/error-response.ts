@@ -47,6 +47,7 @@ const statuses: Readonly<Record<ErrorCode, number>> = {
   'foreign-backend': 500,
   'address-in-use': 500,
   'insecure-listen': 500,
+  'store-failed': 503,
   'deadline-exceeded': 503,
   'lease-lost': 503,
   'stale-fence': 500,
