@@ -193,6 +193,20 @@ async function connection(site: Site): Promise<Prepared> {
   };
 }
 
+/** An attachment that is asked for with its connection. */
+async function attaching(site: Site): Promise<Prepared> {
+  const volumeId = await site.volume(10);
+  return {
+    begin: (storage) => storage.attachments.create(alice, { volumeId, connector }),
+    async expect(outcome) {
+      const attachments = await site.store.reading.attachments.ofVolumes([volumeId]);
+      const { status } = await volumeOf(site, volumeId);
+      const [count, wanted] = outcome === 'done' ? [1, 'attaching'] : [0, 'available'];
+      must(attachments.length === count && status === wanted, `${attachments.length} attachments, the volume is ${status}`);
+    },
+  };
+}
+
 async function disconnection(site: Site): Promise<Prepared> {
   const volumeId = await site.volume(10);
   const id = await site.attach(volumeId);
@@ -368,6 +382,14 @@ export const scenarios: readonly Scenario[] = [
     arrays: ['instant'],
     broken: 'transport.export',
     prepare: connection,
+  },
+  { name: 'an attachment with its connection', operation: 'attachment.connect', arrays: ['instant'], prepare: attaching },
+  {
+    name: 'an attachment whose connection the target refuses',
+    operation: 'attachment.connect',
+    arrays: ['instant'],
+    broken: 'transport.export',
+    prepare: attaching,
   },
   { name: 'the end of a connection', operation: 'attachment.disconnect', arrays: ['instant', 'file'], prepare: disconnection },
   {

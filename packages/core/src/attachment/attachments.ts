@@ -1,6 +1,6 @@
 import { ScoriaError } from '../error/scoria-error.ts';
 import type { Transaction } from '../event/outbox.ts';
-import type { Operations } from '../operation/operations.ts';
+import type { AcceptedRequest, Operations } from '../operation/operations.ts';
 import type { Backends } from '../placement/backends.ts';
 import type { Clock } from '../platform/clock.ts';
 import type { Random } from '../platform/random.ts';
@@ -12,11 +12,11 @@ import type { ListQuery } from '../store/list-query.ts';
 import type { Store } from '../store/store.ts';
 import { listTenancy, type RequestContext, tenancyOf } from '../tenancy/request-context.ts';
 import type { ConnectionInfo, Connector } from '../transport/transport.ts';
-import { settledStatus } from '../volume/settled-status.ts';
 import { settledVolumeStatuses, type Volume } from '../volume/volume.ts';
 import type { Attachment, AttachmentField, AttachMode } from './attachment.ts';
 import { connectAttachment } from './connect-attachment.ts';
 import { disconnectAttachment } from './disconnect-attachment.ts';
+import { settleVolume } from './settle-volume.ts';
 
 /** How long a caller is kept waiting for a connection to come or go, ms; the operation goes on by itself. */
 export const connectionPatience = 120_000;
@@ -70,20 +70,14 @@ export class Attachments {
    * attachment only for the machine that has it already (a live migration).
    */
   async create(context: RequestContext, request: NewAttachment): Promise<Attachment> {
-    const { resourceId: id } = await this.#operations.accept(context, async (transaction) => {
+    const accepted = await this.#operations.accept(context, async (transaction) => {
       const volume = await transaction.volumes.get(tenancyOf(context), request.volumeId);
-      const added = await this.addWithin(transaction, context, volume, 'reserved', request);
-      return { resourceId: added, operationId: null };
+      const id = await this.addWithin(transaction, context, volume, 'reserved', request);
+      const { connector, mode } = request;
+      if (!connector) return { resourceId: id, operationId: null };
+      return this.connectWithin(transaction, context, id, { connector, mode, isNew: true });
     });
-    if (!request.connector) return this.get(context, id);
-    // The key names the whole request, not its parts.
-    const unnamed = { ...context, idempotency: undefined };
-    try {
-      return await this.update(unnamed, id, { connector: request.connector, mode: request.mode });
-    } catch (error) {
-      await this.delete(unnamed, id);
-      throw error;
-    }
+    return this.connected(context, accepted);
   }
 
   /** Connects an attachment: publishes the volume for the connector's host and returns when an initiator can log in. Repeating it gives the same connection. */
@@ -92,69 +86,93 @@ export class Attachments {
     id: string,
     request: { readonly connector: Connector; readonly mode?: AttachMode | undefined; readonly mountpoint?: string | undefined },
   ): Promise<Attachment> {
-    const { initiator } = request.connector;
+    const accepted = await this.#operations.accept({ ...context, idempotency: undefined }, (transaction) =>
+      this.connectWithin(transaction, context, id, request),
+    );
+    return this.connected(context, accepted);
+  }
+
+  /**
+   * Begins to connect an attachment in the caller's transaction; {@link connected} waits for it. One that `isNew`, made in
+   * the same transaction, goes again when it cannot be connected; another one is then as it was.
+   */
+  async connectWithin(
+    transaction: Transaction,
+    context: RequestContext,
+    id: string,
+    request: {
+      readonly connector: Connector;
+      readonly mode?: AttachMode | undefined;
+      readonly mountpoint?: string | undefined;
+      readonly isNew?: boolean;
+    },
+  ): Promise<AcceptedRequest> {
+    const { connector, mountpoint } = request;
+    const { initiator } = connector;
     if (!initiator) {
       throw new ScoriaError('invalid-input', 'The connector names no initiator, so the volume cannot be published for its host.');
     }
-    const { operationId } = await this.#operations.accept({ ...context, idempotency: undefined }, async (transaction) => {
-      const now = this.#clock.now();
-      const attachment = await transaction.attachments.get(tenancyOf(context), id);
-      const volume = await transaction.volumes.get('every-project', attachment.volumeId);
-      const mode = request.mode ?? attachment.mode;
-      if (volume.readOnly && mode === 'rw') throw readOnlyError(volume);
-      if (attachment.status === 'detaching') throw new ScoriaError('invalid-state', `Attachment ${id} is being ended.`);
-      if (volume.placementId === null) throw new ScoriaError('invalid-state', `Volume ${volume.id} has no storage yet.`);
-      const placement = await transaction.placements.get(volume.placementId);
-      this.#backends.transportOf(placement.backendId);
-      if (attachment.accessId !== null) {
-        const present = await transaction.accesses.get(attachment.accessId);
-        if (present.initiator !== initiator) {
-          throw new ScoriaError(
-            'conflict',
-            `Attachment ${id} is connected to ${present.initiator}; end it before it connects to ${initiator}.`,
-          );
-        }
-        if (present.readOnly !== (mode === 'ro')) throw modeConflict(volume, initiator);
+    const now = this.#clock.now();
+    const attachment = await transaction.attachments.get(tenancyOf(context), id);
+    const volume = await transaction.volumes.get('every-project', attachment.volumeId);
+    requireSettled(volume);
+    const mode = request.mode ?? attachment.mode;
+    if (volume.readOnly && mode === 'rw') throw readOnlyError(volume);
+    if (attachment.status === 'detaching') throw new ScoriaError('invalid-state', `Attachment ${id} is being ended.`);
+    if (volume.placementId === null) throw new ScoriaError('invalid-state', `Volume ${volume.id} has no storage yet.`);
+    const placement = await transaction.placements.get(volume.placementId);
+    this.#backends.transportOf(placement.backendId);
+    if (attachment.accessId !== null) {
+      const present = await transaction.accesses.get(attachment.accessId);
+      if (present.initiator !== initiator) {
+        throw new ScoriaError(
+          'conflict',
+          `Attachment ${id} is connected to ${present.initiator}; end it before it connects to ${initiator}.`,
+        );
       }
-      const access = await transaction.accesses.find(volume.id, initiator);
-      if (access && access.readOnly !== (mode === 'ro')) throw modeConflict(volume, initiator);
-      const accessId = access?.id ?? this.#random.uuid();
-      if (!access) {
-        await this.#backends.requireLimits(transaction, placement.backendId, volume.volumeTypeId, volume.size);
-        await transaction.accesses.insert({
-          id: accessId,
-          volumeId: volume.id,
-          placementId: placement.id,
-          initiator,
-          readOnly: mode === 'ro',
-          state: 'opening',
-          createdAt: now,
-        });
-      }
-      const status = attachment.status === 'attached' ? 'attached' : 'attaching';
-      const { connector, mountpoint } = request;
-      const hostName = connector.host ?? attachment.hostName;
-      await transaction.attachments.update(
-        id,
-        { accessId, connector, mode, status, hostName, ...(mountpoint && { mountpoint }) },
-        now,
-      );
-      await this.#settle(transaction, volume);
-      if (access?.state === 'open') return { resourceId: id, operationId: null };
-      return this.#operations.begin(transaction, connectAttachment, context, {
-        input: { attachmentId: id, volumeId: volume.id, accessId },
-        resourceKind: 'attachment',
-        resourceId: id,
-        uses: [
-          { kind: 'attachment', id, mode: 'change' },
-          { kind: 'access', id: accessId, mode: 'change' },
-        ],
-        backendId: placement.backendId,
-        projectId: volume.projectId,
+      if (present.readOnly !== (mode === 'ro')) throw modeConflict(volume, initiator);
+    }
+    const access = await transaction.accesses.find(volume.id, initiator);
+    if (access && access.readOnly !== (mode === 'ro')) throw modeConflict(volume, initiator);
+    const accessId = access?.id ?? this.#random.uuid();
+    if (!access) {
+      await this.#backends.requireLimits(transaction, placement.backendId, volume.volumeTypeId, volume.size);
+      await transaction.accesses.insert({
+        id: accessId,
+        volumeId: volume.id,
+        placementId: placement.id,
+        initiator,
+        readOnly: mode === 'ro',
+        state: 'opening',
+        createdAt: now,
       });
+    }
+    const status = attachment.status === 'attached' ? 'attached' : 'attaching';
+    const hostName = connector.host ?? attachment.hostName;
+    await transaction.attachments.update(
+      id,
+      { accessId, connector, mode, status, hostName, ...(mountpoint && { mountpoint }) },
+      now,
+    );
+    await settleVolume(transaction, volume.id, now);
+    if (access?.state === 'open') return { resourceId: id, operationId: null };
+    return this.#operations.begin(transaction, connectAttachment, context, {
+      input: { attachmentId: id, volumeId: volume.id, accessId, before: request.isNew ? null : stateOf(attachment) },
+      resourceKind: 'attachment',
+      resourceId: id,
+      uses: [
+        { kind: 'attachment', id, mode: 'change' },
+        { kind: 'access', id: accessId, mode: 'change' },
+      ],
+      backendId: placement.backendId,
+      projectId: volume.projectId,
     });
+  }
+
+  /** The attachment of an accepted request, once an initiator can log in where that was asked. */
+  async connected(context: RequestContext, { resourceId, operationId }: AcceptedRequest): Promise<Attachment> {
     if (operationId !== null) await this.#operations.wait(operationId, connectionPatience);
-    return this.get(context, id);
+    return this.get(context, resourceId);
   }
 
   /** Notes that the machine has the volume. `invalid-state` while it is not connected. */
@@ -212,13 +230,12 @@ export class Attachments {
       const endingAccessId = accessId !== null && others === 0 ? accessId : null;
       // From here on nobody else counts on the access: a new attachment of the host gets a new one.
       if (endingAccessId !== null) await transaction.accesses.setState(endingAccessId, 'ending');
-      const placement = volume.placementId === null ? null : await transaction.placements.get(volume.placementId);
+      const backendId = await backendOfAccess(transaction, endingAccessId);
       const begun = await this.#operations.begin(transaction, disconnectAttachment, context, {
         input: {
           attachmentId: id,
           volumeId: volume.id,
           endingAccessId,
-          placementId: placement?.id ?? null,
           keepAttachment: options.keepAttachment,
           before: { status: attachment.status, accessId },
         },
@@ -228,16 +245,21 @@ export class Attachments {
           { kind: 'attachment', id, mode: 'change' },
           ...(endingAccessId === null ? [] : [{ kind: 'access', id: endingAccessId, mode: 'change' } as const]),
         ],
-        backendId: endingAccessId === null ? null : (placement?.backendId ?? null),
+        backendId,
         projectId: volume.projectId,
       });
       if (!options.keepAttachment) {
-        await transaction.attachments.update(id, { status: 'detaching', accessId: null }, this.#clock.now());
-        await this.#settle(transaction, volume);
+        const now = this.#clock.now();
+        await transaction.attachments.update(id, { status: 'detaching', accessId: null }, now);
+        await settleVolume(transaction, volume.id, now);
       }
       return begun;
     });
-    await this.#operations.wait(operationId, connectionPatience);
+    const { input } = await this.#operations.wait(operationId, connectionPatience);
+    // The one that was joined ended the connection alone.
+    if (!options.keepAttachment && disconnectAttachment.input.parse(input).keepAttachment) {
+      await this.end({ ...context, idempotency: undefined }, id, options);
+    }
   }
 
   /** Adds an attachment in the caller's transaction, after checking that the volume may have it. Returns its id. */
@@ -276,7 +298,7 @@ export class Attachments {
       updatedAt: null,
       attachedAt: null,
     });
-    await this.#settle(transaction, volume);
+    await settleVolume(transaction, volume.id, now);
     transaction.emit({
       name: 'attachment.changed',
       payload: { attachmentId: id, volumeId: volume.id, projectId: volume.projectId, status },
@@ -292,24 +314,34 @@ export class Attachments {
   ): Promise<Attachment> {
     const now = this.#clock.now();
     const attached = await transaction.attachments.update(attachment.id, { ...patch, status: 'attached', attachedAt: now }, now);
-    await this.#settle(transaction, await transaction.volumes.get('every-project', attachment.volumeId));
     const { id, volumeId, projectId } = attached;
+    await settleVolume(transaction, volumeId, now);
     transaction.emit({ name: 'attachment.changed', payload: { attachmentId: id, volumeId, projectId, status: 'attached' } });
     return attached;
   }
 
   /** Gives an attachment another status that needs no effect, in the caller's transaction. */
   async setStatus(transaction: Transaction, attachment: Attachment, status: Attachment['status']): Promise<void> {
-    await transaction.attachments.update(attachment.id, { status }, this.#clock.now());
-    await this.#settle(transaction, await transaction.volumes.get('every-project', attachment.volumeId));
+    const { id, volumeId } = attachment;
+    requireSettled(await transaction.volumes.get('every-project', volumeId));
+    const [running] = await transaction.operations.using('attachment', id);
+    if (running)
+      throw new ScoriaError('invalid-state', `Attachment ${id} is in use by operation ${running.id} (${running.name}).`);
+    const now = this.#clock.now();
+    await transaction.attachments.update(id, { status }, now);
+    await settleVolume(transaction, volumeId, now);
   }
+}
 
-  async #settle(transaction: Transaction, volume: Volume): Promise<void> {
-    const status = settledStatus(await transaction.attachments.ofVolumes([volume.id]));
-    if (status === volume.status) return;
-    await transaction.volumes.transition('every-project', volume.id, 'attachmentsChanged', this.#clock.now(), { to: status });
-    transaction.emit({ name: 'volume.changed', payload: { volumeId: volume.id, projectId: volume.projectId, status } });
-  }
+/** What an attachment goes back to. */
+function stateOf({ status, mode, connector, hostName, mountpoint }: Attachment) {
+  return { status, mode, connector: connector && { ...connector }, hostName, mountpoint };
+}
+
+async function backendOfAccess(transaction: Transaction, accessId: string | null): Promise<string | null> {
+  if (accessId === null) return null;
+  const { placementId } = await transaction.accesses.get(accessId);
+  return (await transaction.placements.get(placementId)).backendId;
 }
 
 function requireSettled(volume: Volume): void {

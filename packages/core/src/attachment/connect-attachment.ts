@@ -1,12 +1,22 @@
 import { z } from 'zod';
 import { leaveFailureMessage } from '../message/failure-message.ts';
 import { defineOperation } from '../operation/definition.ts';
-import { settledStatus } from '../volume/settled-status.ts';
+import { settleVolume } from './settle-volume.ts';
 
 const inputSchema = z.object({
   attachmentId: z.string(),
   volumeId: z.string(),
   accessId: z.string(),
+  /** What the attachment goes back to when it cannot be connected; `null`: it was made for this connection, and goes with it. */
+  before: z
+    .object({
+      status: z.enum(['reserved', 'attaching', 'attached', 'detaching']),
+      mode: z.enum(['rw', 'ro']),
+      connector: z.looseObject({}).nullable(),
+      hostName: z.string().nullable(),
+      mountpoint: z.string().nullable(),
+    })
+    .nullable(),
 });
 const stateSchema = z.object({ backendId: z.string().optional() });
 
@@ -35,7 +45,6 @@ export const connectAttachment = defineOperation<z.infer<typeof inputSchema>, z.
         const { placementId } = await store.reading.accesses.get(accessId);
         const { backendId } = await store.reading.placements.get(placementId);
         await backends.transportOf(backendId).unexport(accessId, context);
-        await store.reading.accesses.remove(accessId);
       },
     },
     {
@@ -52,12 +61,20 @@ export const connectAttachment = defineOperation<z.infer<typeof inputSchema>, z.
   ],
   async failed(transaction, context, failure) {
     const { input, now, operation } = context;
-    await transaction.attachments.update(input.attachmentId, { accessId: null, connector: null, status: 'reserved' }, now);
-    const status = settledStatus(await transaction.attachments.ofVolumes([input.volumeId]));
-    await transaction.volumes.transition('every-project', input.volumeId, 'attachmentsChanged', now, { to: status });
-    const { attachmentId, volumeId } = input;
+    const { attachmentId, volumeId, accessId, before } = input;
     const { projectId } = operation;
-    transaction.emit({ name: 'attachment.changed', payload: { attachmentId, volumeId, projectId, status: 'reserved' } });
+    if (before) {
+      await transaction.attachments.update(attachmentId, { ...before, accessId: null }, now);
+      transaction.emit({ name: 'attachment.changed', payload: { attachmentId, volumeId, projectId, status: before.status } });
+    } else {
+      await transaction.attachments.remove(attachmentId);
+      transaction.emit({ name: 'attachment.deleted', payload: { attachmentId, volumeId, projectId } });
+    }
+    // What is still published stays known, for the reconciler to end.
+    if (failure.undone && (await transaction.attachments.countOnAccess(accessId)) === 0) {
+      await transaction.accesses.remove(accessId);
+    }
+    await settleVolume(transaction, volumeId, now);
     await leaveFailureMessage(transaction, context, failure);
   },
 });

@@ -1,14 +1,13 @@
 import { z } from 'zod';
 import { leaveFailureMessage } from '../message/failure-message.ts';
 import { defineOperation } from '../operation/definition.ts';
-import { settledStatus } from '../volume/settled-status.ts';
+import { settleVolume } from './settle-volume.ts';
 
 const inputSchema = z.object({
   attachmentId: z.string(),
   volumeId: z.string(),
   /** The access that ends with it; `null` when others count on it or there was none. */
   endingAccessId: z.string().nullable(),
-  placementId: z.string().nullable(),
   /** Ends the access only: the attachment stays, without a connection. */
   keepAttachment: z.boolean(),
   /** What the attachment goes back to when the access cannot be ended. */
@@ -29,9 +28,11 @@ export const disconnectAttachment = defineOperation<z.infer<typeof inputSchema>,
       role: 'volume',
       when: (_state, input) => input.endingAccessId !== null,
       async run(context) {
-        const { endingAccessId, placementId } = context.input;
-        if (endingAccessId === null || placementId === null) return;
+        const { endingAccessId } = context.input;
+        if (endingAccessId === null) return;
         const { store, backends } = context.services;
+        // The volume may have moved since this began, and its accesses with it.
+        const { placementId } = await store.reading.accesses.get(endingAccessId);
         const { backendId } = await store.reading.placements.get(placementId);
         await backends.transportOf(backendId).unexport(endingAccessId, context);
       },
@@ -50,9 +51,7 @@ export const disconnectAttachment = defineOperation<z.infer<typeof inputSchema>,
           await transaction.attachments.remove(attachmentId);
           transaction.emit({ name: 'attachment.deleted', payload: { attachmentId, volumeId, projectId } });
         }
-        const status = settledStatus(await transaction.attachments.ofVolumes([volumeId]));
-        await transaction.volumes.transition('every-project', volumeId, 'attachmentsChanged', now, { to: status });
-        transaction.emit({ name: 'volume.changed', payload: { volumeId, projectId, status } });
+        await settleVolume(transaction, volumeId, now);
       },
     },
   ],
@@ -60,10 +59,14 @@ export const disconnectAttachment = defineOperation<z.infer<typeof inputSchema>,
     const { input, now, operation } = context;
     const { attachmentId, volumeId, endingAccessId, before } = input;
     const { projectId } = operation;
-    if (endingAccessId !== null) await transaction.accesses.setState(endingAccessId, 'open');
+    if (endingAccessId !== null) {
+      const { initiator } = await transaction.accesses.get(endingAccessId);
+      // A host that has come again meanwhile has a new access, and only one may be open: then this one waits for the next try.
+      const successor = await transaction.accesses.find(volumeId, initiator);
+      if (!successor) await transaction.accesses.setState(endingAccessId, 'open');
+    }
     await transaction.attachments.update(attachmentId, before, now);
-    const status = settledStatus(await transaction.attachments.ofVolumes([volumeId]));
-    await transaction.volumes.transition('every-project', volumeId, 'attachmentsChanged', now, { to: status });
+    await settleVolume(transaction, volumeId, now);
     transaction.emit({ name: 'attachment.changed', payload: { attachmentId, volumeId, projectId, status: before.status } });
     await leaveFailureMessage(transaction, context, failure);
   },

@@ -62,17 +62,18 @@ export class VolumeConnections {
 
   /** Publishes the volume for a host. Without a reservation before, it makes one. */
   async initializeConnection(context: RequestContext, volumeId: string, connector: Connector): Promise<ConnectionInfo> {
-    const attachment = await this.#outbox.transaction(async (transaction) => {
+    const accepted = await this.#outbox.transaction(async (transaction) => {
       const all = await this.#of(transaction, context, volumeId);
       const mine =
         all.find((each) => each.connector?.initiator === connector.initiator) ?? all.find((each) => each.accessId === null);
-      if (mine) return mine.id;
+      if (mine) return this.#attachments.connectWithin(transaction, context, mine.id, { connector });
       const volume = await transaction.volumes.get(tenancyOf(context), volumeId);
-      return this.#attachments.addWithin(transaction, context, volume, 'attaching', {});
+      const added = await this.#attachments.addWithin(transaction, context, volume, 'attaching', {});
+      return this.#attachments.connectWithin(transaction, context, added, { connector, isNew: true });
     });
-    await this.#attachments.update(unnamed(context), attachment, { connector });
-    const info = await this.#attachments.connectionInfo(context, attachment);
-    if (!info) throw new ScoriaError('internal', `Attachment ${attachment} has no connection after it was connected`);
+    const { id } = await this.#attachments.connected(context, accepted);
+    const info = await this.#attachments.connectionInfo(context, id);
+    if (!info) throw new ScoriaError('internal', `Attachment ${id} has no connection after it was connected`);
     return info;
   }
 

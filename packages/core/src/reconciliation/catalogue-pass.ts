@@ -60,7 +60,6 @@ async function endReservation(tools: PassTools, id: string): Promise<MendOutcome
         attachmentId: id,
         volumeId,
         endingAccessId: null,
-        placementId: null,
         keepAttachment: false,
         before: { status, accessId: null },
       },
