@@ -43,9 +43,9 @@ test('what cannot be run ends with status 2 and says why', async () => {
   await writeFile(join(directory, 'config.json'), '{"size": ');
   await writeFile(join(directory, 'extra.json'), '{"size": 1}');
   await writeFile(join(directory, 'none.mjs'), 'export default 7;');
-  const importOnly = join(directory, 'node_modules/@acme/import-only');
-  await mkdir(importOnly, { recursive: true });
-  await writeFile(join(importOnly, 'package.json'), '{ "name": "@acme/import-only", "exports": { "import": "./index.js" } }');
+  const withoutMain = join(directory, 'node_modules/@acme/no-main');
+  await mkdir(withoutMain, { recursive: true });
+  await writeFile(join(withoutMain, 'package.json'), '{ "name": "@acme/no-main", "exports": { "./other": "./index.js" } }');
   for (const [args, reason] of [
     [[], '--plugin is missing'],
     [['--plugin', plugin, '--colour'], "Unknown option '--colour'"],
@@ -53,7 +53,7 @@ test('what cannot be run ends with status 2 and says why', async () => {
     [['--plugin', plugin, '--soon', '-1'], '--soon'],
     [['--plugin', './absent.mjs'], 'absent.mjs'],
     [['--plugin', '@acme/absent'], 'Package @acme/absent is not installed'],
-    [['--plugin', '@acme/import-only'], 'Package @acme/import-only has no "default" among its "exports"'],
+    [['--plugin', '@acme/no-main'], 'Package @acme/no-main has no "default" among its "exports"'],
     [['--plugin', './none.mjs'], './none.mjs does not export by default what definePlugin() returned'],
     [['--plugin', plugin, '--config', 'config.json'], 'config.json is not JSON'],
     [['--plugin', plugin, '--config', 'extra.json'], 'backends.tested.config'],
