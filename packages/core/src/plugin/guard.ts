@@ -1,3 +1,4 @@
+import type { z } from 'zod';
 import { ScoriaError, isErrorCode } from '../error/scoria-error.ts';
 import type { ErrorCode } from '../error/error-codes.ts';
 import type { Clock } from '../platform/clock.ts';
@@ -14,6 +15,8 @@ export interface VerbRule {
 }
 
 const rememberedFences = 100_000;
+/** Faults that are told of one answer. */
+const toldFaults = 3;
 
 /**
  * What core does around every call to a plug-in, whatever its kind: one call at a time per object, tokens of old
@@ -94,6 +97,20 @@ export class Guard {
     this.#fences.set(object, call.fence);
     // The oldest is forgotten: its operation is long over.
     if (this.#fences.size > rememberedFences) for (const oldest of this.#fences.keys()) return void this.#fences.delete(oldest);
+  }
+
+  /** What the plug-in answered, when it has the shape that its type promises; else an error that names what is wrong with it. */
+  wellFormed<T>(verb: string, shape: z.ZodType, answer: T): T {
+    const { error } = shape.safeParse(answer);
+    if (!error) return answer;
+    const faults = error.issues.slice(0, toldFaults).map(({ path, message }) => [...path.map(String), message].join(': '));
+    throw new ScoriaError(
+      this.#fallback,
+      `${this.#name}: ${verb} answers what the contract does not know: ${faults.join('; ')}`,
+      {
+        remedy: 'Tell the authors of the plug-in; the suites of @scoria/conformance test what it answers.',
+      },
+    );
   }
 
   /** Gives a code to whatever a plug-in threw; errors with one stay. */

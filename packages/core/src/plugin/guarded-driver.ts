@@ -3,7 +3,7 @@ import { ScoriaError } from '../error/scoria-error.ts';
 import type { Extent } from '../device/block-device.ts';
 import type { AnyVolumeDriver, BackendObject, PluginCall, VolumeDriver } from '../volume/driver.ts';
 import type { Guard } from './guard.ts';
-import { driverAnswers, wellFormed } from './plugin-answers.ts';
+import { driverAnswers } from './plugin-answers.ts';
 
 const quick = 60_000;
 /** For verbs that move bytes: this long without progress. */
@@ -12,8 +12,14 @@ const long = 300_000;
 const ids = (...objects: BackendObject[]) => objects.map((object) => object.placementId);
 
 /** What a driver tells of a thing that it made or changed, when it can be true; else `backend-failed`. */
-function believable<Told extends { readonly size: number }>(verb: string, shape: z.ZodType, asked: number, told: Told): Told {
-  if (wellFormed('backend-failed', verb, shape, told).size >= asked) return told;
+function believable<Told extends { readonly size: number }>(
+  guard: Guard,
+  verb: string,
+  shape: z.ZodType,
+  asked: number,
+  told: Told,
+): Told {
+  if (guard.wellFormed(verb, shape, told).size >= asked) return told;
   throw new ScoriaError(
     'backend-failed',
     `The driver says after ${verb} that there are ${told.size} bytes, and ${asked} were asked for.`,
@@ -21,8 +27,8 @@ function believable<Told extends { readonly size: number }>(verb: string, shape:
 }
 
 /** What a driver tells of the size of a volume that it made smaller, when it can be true; else `backend-failed`. */
-function shrunk<Told extends { readonly size: number }>(volume: BackendObject, asked: number, told: Told): Told {
-  if (believable('shrink', driverAnswers.sized, asked, told).size <= volume.size) return told;
+function shrunk<Told extends { readonly size: number }>(guard: Guard, volume: BackendObject, asked: number, told: Told): Told {
+  if (believable(guard, 'shrink', driverAnswers.sized, asked, told).size <= volume.size) return told;
   throw new ScoriaError('backend-failed', `The driver says after shrink that ${volume.size} bytes have become ${told.size}.`);
 }
 
@@ -49,7 +55,7 @@ export function guardDriver(driver: AnyVolumeDriver, guard: Guard): AnyVolumeDri
     guard.call(verb, { patience, objects }, call, work);
   const coded = async function* <T>(verb: string, items: () => AsyncIterable<T>, shape?: z.ZodType): AsyncGenerator<T> {
     try {
-      for await (const item of items()) yield shape ? wellFormed('backend-failed', verb, shape, item) : item;
+      for await (const item of items()) yield shape ? guard.wellFormed(verb, shape, item) : item;
     } catch (error) {
       throw guard.coded(verb, error);
     }
@@ -58,31 +64,35 @@ export function guardDriver(driver: AnyVolumeDriver, guard: Guard): AnyVolumeDri
     {
       check: (call) =>
         run('check', quick, [], call, async (inner) =>
-          wellFormed('backend-failed', 'check', driverAnswers.identity, await driver.check(inner)),
+          guard.wellFormed('check', driverAnswers.identity, await driver.check(inner)),
         ),
       pools: (call) =>
-        run('pools', quick, [], call, async (inner) =>
-          wellFormed('backend-failed', 'pools', driverAnswers.pools, await driver.pools(inner)),
-        ),
+        run('pools', quick, [], call, async (inner) => guard.wellFormed('pools', driverAnswers.pools, await driver.pools(inner))),
       create: (request, call) =>
         run('create', quick, ids(request), call, async (inner) =>
-          believable('create', driverAnswers.created, request.size, await driver.create(request, inner)),
+          believable(guard, 'create', driverAnswers.created, request.size, await driver.create(request, inner)),
         ),
       delete: (volume, call) => run('delete', long, ids(volume), call, (inner) => driver.delete(volume, inner)),
       extend: (volume, size, call) =>
         run('extend', quick, ids(volume), call, async (inner) =>
-          believable('extend', driverAnswers.sized, size, await driver.extend(volume, size, inner)),
+          believable(guard, 'extend', driverAnswers.sized, size, await driver.extend(volume, size, inner)),
         ),
       createSnapshot: (snapshot, volume, call) =>
         run('createSnapshot', long, ids(snapshot, volume), call, async (inner) =>
-          believable('createSnapshot', driverAnswers.copy, snapshot.size, await driver.createSnapshot(snapshot, volume, inner)),
+          believable(
+            guard,
+            'createSnapshot',
+            driverAnswers.copy,
+            snapshot.size,
+            await driver.createSnapshot(snapshot, volume, inner),
+          ),
         ),
       deleteSnapshot: (snapshot, call) =>
         run('deleteSnapshot', long, ids(snapshot), call, (inner) => driver.deleteSnapshot(snapshot, inner)),
       list: (call) => coded('list', () => driver.list(call), driverAnswers.listed),
       locate: (object, call) =>
         run('locate', quick, [], call, async (inner) =>
-          wellFormed('backend-failed', 'locate', driverAnswers.locator, await driver.locate(object, inner)),
+          guard.wellFormed('locate', driverAnswers.locator, await driver.locate(object, inner)),
         ),
     };
   const { clone, createFromSnapshot, revert, shrink, listManageable, manage, unmanage } = driver;
@@ -90,13 +100,14 @@ export function guardDriver(driver: AnyVolumeDriver, guard: Guard): AnyVolumeDri
   if (clone) {
     guarded.clone = (target, source, call) =>
       run('clone', long, ids(target, source), call, async (inner) =>
-        believable('clone', driverAnswers.copy, target.size, await clone.call(driver, target, source, inner)),
+        believable(guard, 'clone', driverAnswers.copy, target.size, await clone.call(driver, target, source, inner)),
       );
   }
   if (createFromSnapshot) {
     guarded.createFromSnapshot = (target, snapshot, call) =>
       run('createFromSnapshot', long, ids(target, snapshot), call, async (inner) =>
         believable(
+          guard,
           'createFromSnapshot',
           driverAnswers.copy,
           target.size,
@@ -107,13 +118,13 @@ export function guardDriver(driver: AnyVolumeDriver, guard: Guard): AnyVolumeDri
   if (revert) {
     guarded.revert = (volume, snapshot, call) =>
       run('revert', long, ids(volume, snapshot), call, async (inner) =>
-        wellFormed('backend-failed', 'revert', driverAnswers.reverted, await revert.call(driver, volume, snapshot, inner)),
+        guard.wellFormed('revert', driverAnswers.reverted, await revert.call(driver, volume, snapshot, inner)),
       );
   }
   if (shrink) {
     guarded.shrink = (volume, size, call) =>
       run('shrink', long, ids(volume), call, async (inner) =>
-        shrunk(volume, size, await shrink.call(driver, volume, size, inner)),
+        shrunk(guard, volume, size, await shrink.call(driver, volume, size, inner)),
       );
   }
   if (listManageable)
@@ -122,7 +133,7 @@ export function guardDriver(driver: AnyVolumeDriver, guard: Guard): AnyVolumeDri
     guarded.manage = (target, reference, call) =>
       // Two who want the same volume under two ids meet here.
       run('manage', long, [...ids(target), `reference ${reference}`], call, async (inner) =>
-        believable('manage', driverAnswers.created, 1, await manage.call(driver, target, reference, inner)),
+        believable(guard, 'manage', driverAnswers.created, 1, await manage.call(driver, target, reference, inner)),
       );
   }
   if (unmanage) {

@@ -44,7 +44,9 @@ describe('what a transport tells', () => {
   it.each([undefined, { data: {} }, Promise.resolve({ driverVolumeType: 'iscsi', data: {} })])(
     'a client of an access, %j, is transport-failed',
     (answer) => {
-      expect(() => answering('connectionInfo', () => answer).connectionInfo(request)).toThrow(/answer to connectionInfo/);
+      expect(() => answering('connectionInfo', () => answer).connectionInfo(request)).toThrow(
+        /^transport acme: connectionInfo answers/,
+      );
     },
   );
 

@@ -1,6 +1,6 @@
 import type { AnyTransport } from '../transport/transport.ts';
 import type { Guard } from './guard.ts';
-import { transportAnswers, wellFormed } from './plugin-answers.ts';
+import { transportAnswers } from './plugin-answers.ts';
 
 const quick = 30_000;
 /** Initiators may have commands under way that a slow disk holds up. */
@@ -20,14 +20,14 @@ export function guardTransport(transport: AnyTransport, guard: Guard): AnyTransp
       guard.call('unexport', { patience: fencing, objects: [accessId] }, call, (inner) => transport.unexport(accessId, inner)),
     list: (call) =>
       guard.call('list', { patience: quick, objects: [] }, call, async (inner) =>
-        wellFormed('transport-failed', 'list', transportAnswers.exports, await transport.list(inner)),
+        guard.wellFormed('list', transportAnswers.exports, await transport.list(inner)),
       ),
     resize: (volumeId, call) =>
       guard.call('resize', { patience: quick, objects: [volumeId] }, call, (inner) => transport.resize(volumeId, inner)),
     connectionInfo: (request) => {
       try {
         const told = transport.connectionInfo(request);
-        return wellFormed('transport-failed', 'connectionInfo', transportAnswers.connectionInfo, told);
+        return guard.wellFormed('connectionInfo', transportAnswers.connectionInfo, told);
       } catch (error) {
         throw guard.coded('connectionInfo', error);
       }
@@ -35,13 +35,13 @@ export function guardTransport(transport: AnyTransport, guard: Guard): AnyTransp
     ...(hold && {
       hold: (volumeId, ms, call) =>
         guard.call('hold', { patience: quick, objects: [] }, call, async (inner) =>
-          wellFormed('transport-failed', 'hold', transportAnswers.hold, await hold.call(transport, volumeId, ms, inner)),
+          guard.wellFormed('hold', transportAnswers.hold, await hold.call(transport, volumeId, ms, inner)),
         ),
     }),
     ...(release && {
       release: (token, call) =>
         guard.call('release', { patience: quick, objects: [] }, call, async (inner) =>
-          wellFormed('transport-failed', 'release', transportAnswers.released, await release.call(transport, token, inner)),
+          guard.wellFormed('release', transportAnswers.released, await release.call(transport, token, inner)),
         ),
     }),
     ...(copy && {

@@ -1,12 +1,10 @@
 import { z } from 'zod';
 import { deviceLocatorSchema } from '../device/device-locator.ts';
 import type { ErrorCode } from '../error/error-codes.ts';
-import { isErrorCode, ScoriaError } from '../error/scoria-error.ts';
+import { isErrorCode } from '../error/scoria-error.ts';
 
 /** Longest reference that a driver may give to a thing on its backend, characters. */
 const longestRef = 1024;
-/** Issues that are told of one answer. */
-const toldIssues = 3;
 
 const bytes = z.number().min(0);
 const sized = z.looseObject({ size: z.int().min(0) });
@@ -14,7 +12,7 @@ const created = sized.extend({ backendRef: z.string().min(1).max(longestRef) });
 
 /** The shapes of what a driver answers, by what the contract calls them. What they do not name is let through. */
 export const driverAnswers = {
-  identity: z.looseObject({ backendId: z.guid() }),
+  identity: z.looseObject({ backendId: z.guid('no UUID') }),
   pools: z
     .array(
       z.looseObject({
@@ -66,13 +64,3 @@ export const transportAnswers = {
   hold: z.string().min(1).nullable(),
   released: z.looseObject({ held: z.boolean() }),
 } as const;
-
-/** What a plug-in answered, when it has the shape that its type promises; else an error of `code`, which names what is wrong with it. */
-export function wellFormed<Told>(code: 'backend-failed' | 'transport-failed', verb: string, shape: z.ZodType, told: Told): Told {
-  const { error } = shape.safeParse(told);
-  if (!error) return told;
-  const issues = error.issues.slice(0, toldIssues).map(({ path, message }) => [...path.map(String), message].join(': '));
-  throw new ScoriaError(code, `The plug-in's answer to ${verb} is not what the contract says: ${issues.join('; ')}.`, {
-    remedy: 'Tell the authors of the plug-in; the suites of @scoria/conformance test what it answers.',
-  });
-}
