@@ -1,6 +1,5 @@
 import type { FastifyInstance, FastifyRequest } from 'fastify';
 import { queryOf } from './dispatcher.ts';
-import { identityError } from './error-response.ts';
 
 /** A request for a built-in identity service. */
 export interface IdentityRequest {
@@ -21,7 +20,7 @@ export interface IdentityHandler {
   ): Promise<{ readonly status: number; readonly headers?: Readonly<Record<string, string>>; readonly body?: unknown }>;
 }
 
-/** Mounts a built-in identity service below `/identity`; errors are answered in Keystone's shape. */
+/** Mounts a built-in identity service below `/identity`. */
 export function mountIdentity(
   app: FastifyInstance,
   routes: readonly IdentityHandler[],
@@ -44,11 +43,6 @@ export function mountIdentity(
         });
         reply.code(answer.status).headers({ Vary: 'X-Auth-Token', ...answer.headers });
         return answer.body === undefined ? reply.send() : reply.send(answer.body);
-      },
-      errorHandler(error, request, reply) {
-        const { status, headers, body } = identityError(error, publicUrl(request));
-        if (status >= 500) request.log.error({ err: error }, 'request failed');
-        return reply.code(status).headers(headers).send(body);
       },
     });
   }

@@ -5,11 +5,12 @@ import { blockStorageRoutes, scoriaRoutes } from '../api/routes.ts';
 import type { Authenticator } from './authenticator.ts';
 import { mountDiscovery } from './discovery.ts';
 import { contextOf, mountBlockStorage, mountUnversioned, type DispatcherOptions } from './dispatcher.ts';
-import { blockStorageError } from './error-response.ts';
+import { blockStorageError, identityError } from './error-response.ts';
 import { mountEventStream } from './event-stream.ts';
 import { HttpError } from './http-error.ts';
 import { mountIdentity, type IdentityHandler } from './identity-mount.ts';
 import { mountImagePlaceholder } from './image-placeholder.ts';
+import { acceptJson } from './json-body.ts';
 
 /** Largest body of a request, in bytes; as Cinder has it. */
 const bodyLimit = 114_688;
@@ -51,10 +52,17 @@ export function createHttpServer(options: HttpServerOptions): FastifyInstance {
     keepAliveTimeout: 30_000,
     requestIdHeader: false,
     genReqId: (request) => requestId(request.headers['x-openstack-request-id'], options.random),
+    // URLs that the router refuses by itself reach no hook: they are answered here, in the shape of all errors.
+    frameworkErrors: (error, request, reply) => {
+      const refusal = error.statusCode === 414 ? new HttpError(404, notFound) : new HttpError(400, 'Malformed request url');
+      const { status, body } = errorFor(request)(refusal, publicUrl(request));
+      reply.raw.writeHead(status, { ...namesOfRequest(request), 'Content-Type': 'application/json; charset=utf-8' });
+      reply.raw.end(JSON.stringify(body));
+    },
   });
   acceptJson(app);
   app.addHook('onRequest', async (request, reply) => {
-    reply.headers({ 'X-Compute-Request-Id': request.id, 'X-Openstack-Request-Id': request.id });
+    reply.headers(namesOfRequest(request));
   });
   app.addHook('onResponse', async (request, reply) => {
     const { method } = request;
@@ -62,13 +70,13 @@ export function createHttpServer(options: HttpServerOptions): FastifyInstance {
     request.log.info({ method, route, status: reply.statusCode, ms: Math.round(reply.elapsedTime) }, 'answered');
   });
   app.setErrorHandler((thrown, request, reply) => {
-    const { status, headers, body } = blockStorageError(thrown, publicUrl(request));
+    const { status, headers, body } = errorFor(request)(thrown, publicUrl(request));
     if (status >= 500) request.log.error({ err: thrown }, 'request failed');
     return reply.code(status).headers(headers).send(body);
   });
   app.setNotFoundHandler(async (request) => {
     if (request.url.startsWith('/v3/')) await contextOf(request, authenticator);
-    throw new HttpError(404, 'The resource could not be found.');
+    throw new HttpError(404, notFound);
   });
   const dispatcher: DispatcherOptions = { storage, authenticator, publicUrl, checkResponses: options.checkResponses ?? false };
   app.get('/healthcheck', () => ({ status: 'ok' }));
@@ -85,6 +93,17 @@ export function createHttpServer(options: HttpServerOptions): FastifyInstance {
   return app;
 }
 
+const notFound = 'The resource could not be found.';
+
+/** How an error is told: each of the two APIs has a shape of its own. */
+function errorFor(request: FastifyRequest): typeof blockStorageError {
+  return request.url.startsWith('/identity') ? identityError : blockStorageError;
+}
+
+function namesOfRequest({ id }: FastifyRequest): Readonly<Record<string, string>> {
+  return { 'X-Compute-Request-Id': id, 'X-Openstack-Request-Id': id };
+}
+
 /** Clients may name a request themselves, so that its trace joins that of another service. */
 function requestId(given: string | string[] | undefined, random: Random): string {
   if (typeof given === 'string' && /^req-[0-9a-f-]{36}$/.test(given)) return given;
@@ -95,18 +114,4 @@ function urlOfRequest(request: FastifyRequest): string {
   // The header is the caller's: what does not look like a host does not get into links.
   const host = /^[\w.-]+(:\d+)?$|^\[[\da-f:]+\](:\d+)?$/i.test(request.host) ? request.host : 'localhost';
   return `${request.protocol}://${host}`;
-}
-
-/** JSON is the only thing understood; a body may be missing, as many clients name the type even then. */
-function acceptJson(app: FastifyInstance): void {
-  const parse = app.getDefaultJsonParser('error', 'error');
-  app.removeAllContentTypeParsers();
-  app.addContentTypeParser<string>('application/json', { parseAs: 'string' }, (request, body, done) => {
-    if (body.trim() === '') return done(null, undefined);
-    return parse(request, body, done);
-  });
-  app.addContentTypeParser('*', { parseAs: 'string' }, (_request, body, done) => {
-    if (body.length === 0) return done(null, undefined);
-    return done(new HttpError(415, 'Only application/json is understood'), undefined);
-  });
 }

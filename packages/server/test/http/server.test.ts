@@ -106,6 +106,39 @@ describe('requests and answers', () => {
     expect(text.json().badMediaType.code).toBe(415);
   });
 
+  test('a body that no request needs to be is refused before anything walks it', async () => {
+    const post = (payload: string) =>
+      service.http.inject({
+        method: 'POST',
+        url: `/v3/${projects.red}/volumes`,
+        headers: { 'x-auth-token': 'red', 'content-type': 'application/json', 'idempotency-key': 'deep' },
+        payload,
+      });
+    for (const payload of [
+      `${'['.repeat(20_000)}${']'.repeat(20_000)}`,
+      `${'{"volume":'.repeat(8000)}1${'}'.repeat(8000)}`,
+      '{"volume":{"size":1,"name":"half \\ud83d of a character"}}',
+      '{"volume":{"size":1,"name":"a\\u0000b"}}',
+      '{"volume":{"size":1,"metadata":{"k":"\\u0000"}}}',
+    ]) {
+      const answer = await post(payload);
+      expect(answer.statusCode, payload.slice(0, 60)).toBe(400);
+      expect(answer.json().badRequest.message).toContain('Malformed message body');
+    }
+  });
+
+  test('a URL that the router refuses is answered like any other error', async () => {
+    const badUrl = await service.ask('GET', '/volumes/%ff');
+    expect(badUrl).toMatchObject({ status: 400, body: { badRequest: { code: 400, message: 'Malformed request url' } } });
+    expect(badUrl.headers['x-openstack-request-id']).toMatch(/^req-/);
+    const long = await service.ask('GET', `/volumes/${'a'.repeat(256)}`);
+    expect(long).toMatchObject({ status: 404, body: { itemNotFound: { code: 404 } } });
+    for (const url of ['//identity/v3/users/%ff', '//identity/v3/no-such-thing']) {
+      const answer = await service.ask('GET', url);
+      expect(answer.body.error).toMatchObject({ code: answer.status, message: expect.any(String) });
+    }
+  });
+
   test('a type without a body is let pass, as clients name one even when they delete', async () => {
     const answer = await service.http.inject({
       method: 'DELETE',
