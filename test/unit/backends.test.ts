@@ -5,6 +5,7 @@ import {
   type BackendState,
   type BlockStorage,
   type BlockStorageOptions,
+  defaultReconciliationSettings,
   type Plugin,
   type PluginCall,
   type PoolReport,
@@ -13,7 +14,7 @@ import {
   silentLog,
   systemRandom,
 } from '@scoria/core';
-import { MemoryBackend } from '@scoria/driver-memory';
+import { MemoryBackend, MemoryObject } from '@scoria/driver-memory';
 import capabilitiesFilter from '@scoria/scheduler-weighers/capabilities-filter';
 import { createSqliteStore } from '@scoria/store-sql';
 import { afterEach, beforeEach, describe, expect, it, vi } from 'vitest';
@@ -336,6 +337,51 @@ describe('a backend in trouble', () => {
     await eventually(async () => expect(await weak()).toMatchObject({ fault: { code: 'backend-failed' } }));
     const { fault } = await weak();
     expect(await audit()).toEqual([well, { ...unknown, failure: fault }]);
+  });
+
+  it('whose listing hangs keeps the reconciler from no other one', async () => {
+    await start();
+    const [scopeOfSound, scopeOfWeak] = [arrays.sound, arrays.weak].map(({ backendId }) => `backend/${backendId}`);
+    const [pool] = arrays.sound.pools.values();
+    const placementId = systemRandom.uuid();
+    if (pool) arrays.sound.objects.set(placementId, new MemoryObject({ kind: 'volume', placementId, size: mib }, pool));
+    let listings = 0;
+    answer = (verb) => {
+      if (verb !== 'list') return undefined;
+      listings += 1;
+      return never();
+    };
+    // In steps, as no driver is to lose patience.
+    const tick = async () => {
+      for (let passed = 0; passed < 5 * 60_000; passed += interval) await nextReport();
+    };
+    const seenTimes = async () => (await storage.reconciler.findings(root)).map(({ kind, passes }) => [kind, passes]);
+    clock.advance(defaultReconciliationSettings.firstRun);
+    await eventually(async () => expect(await seenTimes()).toEqual([['unknown-object', 1]]));
+    await tick();
+    await eventually(async () => expect(await seenTimes()).toEqual([['unknown-object', 2]]));
+    const results = async () => {
+      const run = await storage.reconciler.lastRun(root);
+      return run?.passes.map(({ scope, result }) => [scope, result]);
+    };
+    await eventually(async () =>
+      expect(await results()).toEqual([
+        [scopeOfSound, 'done'],
+        [scopeOfWeak, 'left'],
+        [expect.stringMatching(/^transport/), 'done'],
+        ['catalogue', 'done'],
+      ]),
+    );
+    expect(listings).toBe(1);
+
+    // The deadline of a pass.
+    answer = () => {};
+    await tick();
+    const last = clock.now();
+    await eventually(async () => expect(await results()).toContainEqual([scopeOfWeak, 'failed']));
+    expect((await storage.reconciler.lastRun(root))?.startedAt).toBe(last);
+    await tick();
+    await eventually(async () => expect(await results()).toContainEqual([scopeOfWeak, 'done']));
   });
 
   it('that is the storage of another one is refused, however both begin at once', async () => {

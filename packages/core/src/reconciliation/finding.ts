@@ -94,9 +94,9 @@ export interface FindingFilter {
 /** How one part of a run went. */
 export const passResultSchema = z.object({
   scope: z.string(),
-  /** `left`: another instance was at it. */
+  /** `left`: somebody is at it already, another instance or the run before; see the reason. */
   result: z.enum(['done', 'failed', 'left']),
-  /** Why it failed. */
+  /** Why it failed or was left. */
   reason: z.string().nullable(),
 });
 /** See {@link passResultSchema}. */

@@ -7,6 +7,7 @@ import type { Backends } from '../placement/backends.ts';
 import type { Clock } from '../platform/clock.ts';
 import type { Log } from '../platform/log.ts';
 import type { Random } from '../platform/random.ts';
+import { ObjectLocks } from '../plugin/object-locks.ts';
 import type { Plugins } from '../plugin/plugins.ts';
 import type { Settings, WorkerSettings } from '../plugin/settings.ts';
 import { wired } from '../plugin/token.ts';
@@ -34,6 +35,20 @@ interface Pass {
   observe(tools: PassTools, signal: AbortSignal): Promise<PassView>;
 }
 
+interface RunOptions {
+  /** Writes nothing and mends nothing. */
+  readonly dryRun: boolean;
+  /** Waits for passes that are under way, to look at their scopes again; else leaves those out. */
+  readonly patient: boolean;
+}
+
+interface PassOutcome {
+  readonly result: PassResult;
+  readonly found: readonly Finding[];
+}
+
+const leftOut = (scope: string, reason: string): PassOutcome => ({ result: { scope, result: 'left', reason }, found: [] });
+
 /** Most time for one backend, transport, or the store, ms. */
 const passDeadline = 600_000;
 const findingsKept = 30 * 24 * 3_600_000;
@@ -43,7 +58,8 @@ const nobody: PassTools['holdLease'] = async () => {};
 /**
  * Compares backends, exports and sessions with the store, both ways, at start and on a schedule. It mends what is safe,
  * by durable operations where something happens outside of the store, and keeps the rest as findings, with evidence.
- * Each pass runs under a lease, so of several processes one is at it.
+ * Each pass has a part of the installation for itself, its scope, and runs under a lease, so of several processes one is
+ * at it. Passes of different scopes go side by side, so a backend that is slow or hangs keeps no other one waiting.
  */
 @wired(
   tokens.Store,
@@ -73,9 +89,14 @@ export class Reconciler {
   readonly #settings: Settings;
   readonly #serving: boolean;
   readonly #stopping = new AbortController();
+  /** Passes of one scope go one after the other. */
+  readonly #turns = new ObjectLocks();
+  readonly #underWay = new Set<Promise<unknown>>();
+  /** How it stands with each scope, as far as runs that write something have told. */
+  readonly #results = new Map<string, PassResult>();
+  /** When the newest of these runs began. */
+  #startedAt = 0;
   #timer: Disposable | null = null;
-  /** Runs of this process go one after the other. */
-  #last: Promise<unknown> = Promise.resolve();
 
   constructor(
     store: Store,
@@ -114,13 +135,13 @@ export class Reconciler {
   async stop(): Promise<void> {
     this.#timer?.[Symbol.dispose]();
     this.#stopping.abort(new ScoriaError('backend-unavailable', 'The service is stopping.'));
-    await this.#last;
+    await Promise.allSettled(this.#underWay);
   }
 
-  /** Runs now, after a run that is under way. `dryRun` writes nothing and mends nothing. For administrators. */
+  /** Runs now; a scope with a pass under way is looked at again when that has ended. `dryRun` writes nothing and mends nothing. For administrators. */
   async run(context: RequestContext, options: { readonly dryRun?: boolean } = {}): Promise<ReconciliationReport> {
     requireAdmin(context, 'reconcile');
-    return this.#afterOthers(options.dryRun ?? false);
+    return this.#begin({ dryRun: options.dryRun ?? false, patient: true });
   }
 
   /** Findings, newest first, at most 1,000; unless asked otherwise those that are open or marked. For administrators. */
@@ -137,32 +158,26 @@ export class Reconciler {
 
   #schedule(pause: number, interval: number): void {
     this.#timer = this.#clock.timer(pause, () => {
-      this.#afterOthers(false)
-        .catch((error: unknown) => {
-          if (!this.#stopping.signal.aborted) this.#log.error({ err: ScoriaError.from(error) }, 'a reconciliation failed');
-        })
-        .finally(() => {
-          if (!this.#stopping.signal.aborted) this.#schedule(interval, interval);
-        });
+      this.#schedule(interval, interval);
+      this.#begin({ dryRun: false, patient: false }).catch((error: unknown) => {
+        if (!this.#stopping.signal.aborted) this.#log.error({ err: ScoriaError.from(error) }, 'a reconciliation failed');
+      });
     });
   }
 
-  #afterOthers(dryRun: boolean): Promise<ReconciliationReport> {
-    const run = this.#last.then(() => this.#run(dryRun));
-    this.#last = run.catch(() => {});
+  #begin(options: RunOptions): Promise<ReconciliationReport> {
+    const run = this.#run(options).finally(() => this.#underWay.delete(run));
+    this.#underWay.add(run);
     return run;
   }
 
-  async #run(dryRun: boolean): Promise<ReconciliationReport> {
+  async #run({ dryRun, patient }: RunOptions): Promise<ReconciliationReport> {
     const startedAt = this.#clock.now();
-    const passes: PassResult[] = [];
-    const findings: Finding[] = [];
-    for (const pass of this.#passes()) {
-      this.#stopping.signal.throwIfAborted();
-      const { result, found } = await this.#pass(pass, dryRun);
-      passes.push(result);
-      findings.push(...found);
-    }
+    if (!dryRun) this.#startedAt = startedAt;
+    const outcomes = await Promise.all(this.#passes().map((pass) => this.#inTurn(pass, { dryRun, patient })));
+    this.#stopping.signal.throwIfAborted();
+    const passes = outcomes.map(({ result }) => result);
+    const findings = outcomes.flatMap(({ found }) => found);
     const { reconciliation } = this.#store.reading;
     const run: ReconciliationRun = {
       host: this.#settings.host,
@@ -174,13 +189,29 @@ export class Reconciler {
     };
     if (!dryRun) {
       await this.#store.transaction(async (repositories) => {
-        await repositories.reconciliation.writeRun(run);
+        await repositories.reconciliation.writeRun(this.#onRecord(run));
         await repositories.reconciliation.endUnseen(startedAt - findingsKept, run.endedAt);
         await repositories.reconciliation.removeEndedBefore(startedAt - findingsKept);
         await repositories.placements.forgetRemoved(startedAt, startedAt - findingsKept);
       });
     }
     return { run, findings };
+  }
+
+  async #inTurn(pass: Pass, { dryRun, patient }: RunOptions): Promise<PassOutcome> {
+    const scope = pass.name;
+    const outcome =
+      !patient && this.#turns.isTaken(scope)
+        ? leftOut(scope, 'The pass before is still under way.')
+        : await this.#turns.run([scope], () => this.#pass(pass, dryRun));
+    if (!dryRun) this.#results.set(scope, outcome.result);
+    return outcome;
+  }
+
+  /** A run as the last one of this process. When a later one has begun meanwhile, it may have told more of other scopes. */
+  #onRecord(run: ReconciliationRun): ReconciliationRun {
+    const passes = this.#passes().flatMap(({ name }) => this.#results.get(name) ?? []);
+    return { ...run, startedAt: this.#startedAt, passes };
   }
 
   #passes(): Pass[] {
@@ -206,10 +237,12 @@ export class Reconciler {
     return `transport/${this.#settings.host}/${name}/${backends.toSorted().join('+')}`;
   }
 
-  async #pass(pass: Pass, dryRun: boolean): Promise<{ readonly result: PassResult; readonly found: readonly Finding[] }> {
+  /** Never rejects. */
+  async #pass(pass: Pass, dryRun: boolean): Promise<PassOutcome> {
     const scope = pass.name;
     const lease = new ReconciliationLease(this.#outbox, this.#clock, this.#random, scope);
     try {
+      this.#stopping.signal.throwIfAborted();
       const work = async (signal: AbortSignal) => {
         const tools = this.#tools(dryRun ? nobody : (transaction) => lease.hold(transaction));
         const view = await pass.observe(tools, signal);
@@ -224,13 +257,14 @@ export class Reconciler {
       const done = dryRun
         ? await lease.within(passDeadline, work, this.#stopping.signal)
         : await lease.run(passDeadline, work, this.#stopping.signal);
-      if (!done) return { result: { scope, result: 'left', reason: 'Another instance is at it.' }, found: [] };
+      if (!done) return leftOut(scope, 'Another instance is at it.');
       const { failure } = done.view;
       return { result: { scope, result: failure === null ? 'done' : 'failed', reason: failure }, found: done.found };
     } catch (error) {
-      if (this.#stopping.signal.aborted) throw error;
       const fault = ScoriaError.from(error);
-      this.#log.warn({ err: fault, scope }, 'a part of the reconciliation failed; it is tried again');
+      if (!this.#stopping.signal.aborted) {
+        this.#log.warn({ err: fault, scope }, 'a part of the reconciliation failed; it is tried again');
+      }
       return { result: { scope, result: 'failed', reason: fault.message }, found: [] };
     }
   }
