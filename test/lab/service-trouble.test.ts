@@ -7,7 +7,8 @@ import type { BlockStorageApi, OperationBody } from '../system/block-storage-api
 import { until } from '../system/polling.ts';
 import { run } from '../system/programs.ts';
 import type { Service } from '../system/service.ts';
-import { takeDisks, wipeDisks } from './fixtures/disks.ts';
+import { takeDisks } from './fixtures/disks.ts';
+import { failingDisk, type FailingDisk } from './fixtures/failing-disk.ts';
 import { hostDisks, kernelExports, lvmService, thinPool } from './fixtures/lvm-service.ts';
 import { startIscsid } from './fixtures/open-iscsi.ts';
 import { logicalVolumes, volumeGroup, type VolumeGroup } from './fixtures/volume-group.ts';
@@ -27,10 +28,11 @@ const stubMode = '/run/scoria-lab-lvm';
 
 let sound: VolumeGroup;
 let service: Service;
-/** Disks of the group that fails; the second one is hidden behind the mapping. */
-let disks: readonly string[];
-const mapping = 'failing';
-let lvmConfig: string;
+/** A group that loses its second disk. */
+let weak: VolumeGroup;
+let disk: FailingDisk;
+/** Milliseconds after which LVM is asked again by a backend that only reports. */
+const refreshInterval = 5_000;
 
 /** Stands for LVM's program, and does what {@link stubMode} says with the commands of its second word. */
 const stubScript = `#!/bin/bash
@@ -45,40 +47,25 @@ fi
 exec /usr/sbin/lvm "$@"
 `;
 
-async function linear(disk: string): Promise<string> {
-  const { stdout } = await run('blockdev', ['--getsz', disk], { must: true });
-  return `0 ${stdout.trim()} linear ${disk} 0`;
-}
-/** Lets every read and write of the second disk fail. */
-const failDisk = () => run('dmsetup', ['wipe_table', mapping], { must: true });
-async function mendDisk(): Promise<void> {
-  await run('dmsetup', ['reload', mapping, '--table', await linear(disks[1] ?? '')], { must: true });
-  await run('dmsetup', ['resume', mapping], { must: true });
-}
-
 beforeAll(async () => {
   sound = await volumeGroup({ name: 'sound' });
-  disks = await takeDisks(2);
-  const [first = '', second = ''] = disks;
-  await run('dmsetup', ['create', mapping, '--table', await linear(second)], { must: true });
-  // LVM would find the physical volume on the disk below, too.
-  lvmConfig = `devices { global_filter = [ "r|^${second}$|" ] }`;
-  await run('vgcreate', ['--config', lvmConfig, 'failing', first, `/dev/mapper/${mapping}`], { must: true });
+  disk = await failingDisk();
+  weak = await volumeGroup({ name: 'weak', devices: [...(await takeDisks(1)), disk.path] });
   await mkdir('/usr/local/sbin', { recursive: true });
   await writeFile(stubMode, '');
   await writeFile(stub, stubScript);
   await chmod(stub, 0o755);
-  const weak = {
+  const backend = {
     plugin: '@scoria/driver-lvm',
     transport: 'iscsi',
-    config: { volumeGroups: ['failing'], provisioning: 'thick', freeSpace: 'zeroed', lvmConfig, refreshInterval: 5_000 },
+    config: { volumeGroups: [weak.name], provisioning: 'thick', freeSpace: 'zeroed', refreshInterval },
   };
   const poolSize = 256 * mebibyte;
   service = await lvmService({
     group: sound.name,
     poolSize,
-    driver: { deadlines: { change: changeDeadline } },
-    backends: { weak },
+    driver: { deadlines: { change: changeDeadline }, refreshInterval },
+    backends: { weak: backend },
   });
 }, 300_000);
 afterAll(async () => {
@@ -86,9 +73,8 @@ afterAll(async () => {
   await service?.end();
   await rm(stub, { force: true });
   await rm(stubMode, { force: true });
-  await run('vgremove', ['--config', lvmConfig, '--yes', '--force', '--force', 'failing']);
-  await run('dmsetup', ['remove', '--retry', mapping]);
-  await wipeDisks(disks);
+  await weak?.[Symbol.asyncDispose]();
+  await disk?.[Symbol.asyncDispose]();
   await sound?.[Symbol.asyncDispose]();
 }, 120_000);
 
@@ -143,18 +129,18 @@ long(
   'a group that loses a disk takes no volumes and tells why; others go on, also after a start; it comes back with its disk',
   async () => {
     await expectCreation('weak');
-    await failDisk();
+    await disk.fail();
     await until('the loss to be told', async () => ((await freeOf('weak')) === 0 ? true : undefined), patience);
-    await expectFailure('weak', /failing/);
+    await expectFailure('weak', /weak/);
     await expectCreation('thin');
 
     await service.killControlPlane();
     await service.start();
-    await expectFailure('weak', /failing.*(lacks 1 of its physical volumes|missing)/is);
+    await expectFailure('weak', /weak.*(lacks 1 of its physical volumes|missing)/is);
     await expectCreation('thin');
     expect([await stateOf('weak'), await stateOf('thin')]).toEqual(['down', 'up']);
 
-    await mendDisk();
+    await disk.mend();
     await until('the return of the backend', async () => ((await freeOf('weak')) > 0 ? true : undefined), patience);
     await expectCreation('weak');
     expect(await stateOf('weak')).toBe('up');
@@ -180,9 +166,9 @@ long.each([
 long(
   'a report of LVM that cannot be read takes its backend out of service, and tells so',
   async () => {
-    await writeFile(stubMode, 'babbles lvs\n');
+    await writeFile(stubMode, 'babbles fullreport\n');
     await until('the backend to be out of service', async () => ((await freeOf('thin')) === 0 ? true : undefined), patience);
-    await expectFailure('thin', /report of sound\/scoria-pool cannot be read/);
+    await expectFailure('thin', /report of volume group sound cannot be read/);
     await writeFile(stubMode, '');
     await until('the return of the backend', async () => ((await freeOf('thin')) > 0 ? true : undefined), patience);
     await expectCreation('thin');

@@ -171,7 +171,7 @@ describe('a thin pool that needs a check', () => {
     await drill.restarted();
     expect(await fieldOf(`${group.name}/${pool}`, 'lv_check_needed')).toBe('check needed');
     expect((await drill.driver.pools(call))[0]?.free).toBe(0);
-    expect(drill.messages('error')).toEqual([expect.stringMatching(/LVM says that it is metadata_read_only/)]);
+    expect(drill.messages('error')).toEqual([expect.stringMatching(/the kernel says that it is metadata_read_only/)]);
     const told = { code: 'backend-failed', message: expect.stringMatching(/needs check has read-only metadata/) };
     await expect(drill.driver.create(drill.object(), call)).rejects.toMatchObject(told);
     expect(await drill.byteOf(volume)).toBe(1);
