@@ -125,6 +125,25 @@ test('all portals serve, over IPv4 and IPv6', async () => {
   }
 });
 
+test('an export that is found gets other portals while its host goes on', async () => {
+  const [before, both, after] = ['127.0.0.1:3265', '127.0.0.1:3266', '127.0.0.1:3267'];
+  const first = await start({ listen: [before, both] });
+  const request = await requestOf();
+  await first.export(request, call);
+  const device = await connect(first, request);
+  await device.write(new Uint8Array(4096).fill(1), 0);
+  const next = await start({ listen: [both, after] });
+  expect(await next.list(call)).toMatchObject([{ complete: false, sessions: [initiator] }]);
+  await next.export(request, call);
+  expect(await next.list(call)).toMatchObject([{ complete: true, sessions: [initiator] }]);
+  await device.write(new Uint8Array(4096).fill(2), 0);
+  await device.close();
+  for (const portal of [both, after]) {
+    await (await connect(lioOn(new Configfs(lioRoot), { listen: [portal] }), request)).close();
+  }
+  await expect(connect(lioOn(new Configfs(lioRoot), { listen: [before] }), request)).rejects.toThrow();
+});
+
 test('a wildcard serves on all addresses', async () => {
   const transport = await start({ listen: ['0.0.0.0:3263'], advertise: '127.0.0.1:3263' });
   const request = await requestOf();

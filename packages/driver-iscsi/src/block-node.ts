@@ -1,4 +1,5 @@
-import { readFile, stat } from 'node:fs/promises';
+import { readFileSync } from 'node:fs';
+import { stat } from 'node:fs/promises';
 import { ScoriaError } from '@scoria/core';
 
 /** `major:minor` of a block device node, as sysfs and cgroups name it; `null` for a file. `device-gone` when there is nothing. */
@@ -14,6 +15,5 @@ export async function blockNodeNumber(path: string): Promise<string | null> {
   return `${major}:${minor}`;
 }
 
-/** Whether the kernel refuses writes to a block device (sysfs, `ro`). */
-export const isReadOnlyNode = async (number: string): Promise<boolean> =>
-  (await readFile(`/sys/dev/block/${number}/ro`, 'ascii')).trim() === '1';
+/** Whether the kernel refuses writes to a block device (sysfs, `ro`). It knows that without asking the device. */
+export const isReadOnlyNode = (number: string): boolean => readFileSync(`/sys/dev/block/${number}/ro`, 'ascii').trim() === '1';

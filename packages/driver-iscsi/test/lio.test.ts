@@ -218,6 +218,23 @@ test('all portals are listened on', async () => {
   expect(transport.connectionInfo(request).data).toMatchObject({ target_portals: listen, target_luns: [0, 0] });
 });
 
+test('an export that is found gets the portals of the configuration, without the end of its sessions', async () => {
+  const { tree, transport } = await started({ listen: ['192.0.2.1:3260', '192.0.2.2:3260'] });
+  const request = await requestOf();
+  await transport.export(request, call);
+  const group = `iscsi/iqn.2026-11.org.scoria:${request.accessId}/tpgt_1`;
+  tree.attributes.set(`${group}/dynamic_sessions`, 'iqn.a:1\n');
+  const next = transportOn(tree, { listen: ['192.0.2.2:3260', '192.0.2.3:3260'] });
+  await next.start(call);
+  expect(await next.list(call)).toMatchObject([{ complete: false, sessions: ['iqn.a:1'] }]);
+  tree.taken.add('192.0.2.3:3260');
+  await expect(next.export(request, call)).rejects.toMatchObject({ code: 'address-in-use' });
+  tree.taken.clear();
+  await next.export(request, call);
+  expect(await tree.list(`${group}/np`)).toEqual(['192.0.2.2:3260', '192.0.2.3:3260']);
+  expect(await next.list(call)).toMatchObject([{ complete: true, sessions: ['iqn.a:1'] }]);
+});
+
 test('an address that another program has is told, and the export leaves nothing', async () => {
   const { tree, transport } = await started();
   tree.taken.add('127.0.0.1:3260');

@@ -175,7 +175,7 @@ export class Backstores {
   }
 
   async #makeBlock(path: string, { path: node, blockSize }: DeviceLocator, number: string): Promise<void> {
-    const readOnly = await isReadOnlyNode(number);
+    const readOnly = isReadOnlyNode(number);
     await this.#make(path, `udev_path=${node}${readOnly ? ',readonly=1' : ''}`, node);
     const physical = Number(await this.#tree.read(join(path, 'attrib/hw_block_size')));
     if (physical > blockSize) {

@@ -90,29 +90,15 @@ export class LioTransport implements Transport {
   }
 
   async export(request: ExportRequest, { signal }: PluginCall): Promise<void> {
-    const { accessId, volumeId, device, secret } = request;
+    const { accessId, secret } = request;
     if (secret.startsWith(unset)) {
       throw new ScoriaError('not-supported', `LIO takes a secret that begins with ${unset} for none; access ${accessId} has one`);
     }
     const admitted = this.#options.config.bindInitiator ? request : { ...request, initiator: undefined };
     await this.#locks.run([accessId], async () => {
       signal.throwIfAborted();
-      try {
-        if (!(await this.#targets.begin(admitted))) {
-          if (await this.#targets.serves(admitted)) return;
-          await this.#endInTurn(accessId);
-          await this.#targets.begin(admitted);
-        }
-        await this.#locks.run([volumeId], async () => {
-          signal.throwIfAborted();
-          await this.#targets.complete(admitted, await this.#backstores.provide(volumeId, device), signal);
-        });
-      } catch (error) {
-        await this.#endInTurn(accessId).catch((failure: unknown) => {
-          this.#options.log.warn({ err: failure, accessId }, 'an export that failed could not be removed');
-        });
-        throw error;
-      }
+      // An earlier process may have had other portals; its hosts lose no session by that.
+      if (!(await this.#makeUnlessServed(admitted, signal))) await this.#targets.listen(accessId);
     });
   }
 
@@ -151,6 +137,28 @@ export class LioTransport implements Transport {
       const writes = writtenBytes === 0 ? 0 : Math.ceil((commands * writtenBytes) / (readBytes + writtenBytes));
       return { volumeId, readBytes, writtenBytes, reads: readBytes === 0 ? 0 : commands - writes, writes };
     });
+  }
+
+  /** `false` when the target serves the access already. After a failure there is nothing of it. */
+  async #makeUnlessServed(request: ExportRequest, signal: AbortSignal): Promise<boolean> {
+    const { accessId, volumeId, device } = request;
+    try {
+      if (!(await this.#targets.begin(request))) {
+        if (await this.#targets.serves(request)) return false;
+        await this.#endInTurn(accessId);
+        await this.#targets.begin(request);
+      }
+      await this.#locks.run([volumeId], async () => {
+        signal.throwIfAborted();
+        await this.#targets.complete(request, await this.#backstores.provide(volumeId, device), signal);
+      });
+      return true;
+    } catch (error) {
+      await this.#endInTurn(accessId).catch((failure: unknown) => {
+        this.#options.log.warn({ err: failure, accessId }, 'an export that failed could not be removed');
+      });
+      throw error;
+    }
   }
 
   async #end(accessId: string, signal?: AbortSignal): Promise<void> {

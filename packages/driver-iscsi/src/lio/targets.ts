@@ -71,7 +71,7 @@ export class Targets {
     return alias === null ? null : uuidOf(alias);
   }
 
-  /** Whether the target is there and serves exactly this. */
+  /** Whether the target is there and serves exactly this, on whatever portals. */
   async serves(request: ExportRequest): Promise<boolean> {
     const group = this.#group(request.accessId);
     if ((await this.#tree.read(join(group, 'enable'))) !== '1') return false;
@@ -117,9 +117,17 @@ export class Targets {
     if (initiator !== undefined) await this.#admit(group, initiator, readOnly);
     await this.#setSecret(this.#credentials(group, initiator), request);
     signal.throwIfAborted();
-    for (const portal of this.#options.portals) await this.#listen(group, portal);
+    for (const portal of this.#options.portals) await this.#listen(group, formatAddress(portal));
     signal.throwIfAborted();
     await this.#tree.write(join(group, 'enable'), '1');
+  }
+
+  /** Serves a target on the portals that there are to be, and on no others. Sessions go on. */
+  async listen(accessId: string): Promise<void> {
+    const group = this.#group(accessId);
+    const [found, wanted] = [await this.#tree.list(join(group, 'np')), this.#options.portals.map(formatAddress)];
+    for (const portal of wanted) if (!found.includes(portal)) await this.#listen(group, portal);
+    for (const portal of found) if (!wanted.includes(portal)) await this.#tree.remove(join(group, 'np', portal));
   }
 
   /**
@@ -193,10 +201,11 @@ export class Targets {
     const linked = await this.#backstoreOf(group);
     const volumeId = linked?.volumeId ?? (await this.volumeOf(accessId));
     if (volumeId === null) return null;
-    const [enabled, dynamic, initiators] = await Promise.all([
+    const [enabled, dynamic, initiators, portals] = await Promise.all([
       this.#tree.read(join(group, 'enable')),
       this.#tree.read(join(group, 'dynamic_sessions')),
       this.#tree.list(join(group, 'acls')),
+      this.#tree.list(join(group, 'np')),
     ]);
     const bound = await Promise.all(
       initiators.map(async (name) => {
@@ -206,7 +215,8 @@ export class Targets {
     );
     const sessions = [...(dynamic ?? '').split('\n').filter((name) => name !== ''), ...bound.flat()];
     // It is enabled last of all when it is made, and disabled first when it ends.
-    const complete = enabled === '1' && linked !== null;
+    const served = this.#options.portals.every((portal) => portals.includes(formatAddress(portal)));
+    const complete = enabled === '1' && linked !== null && served;
     return { accessId, volumeId, readOnly: linked?.readOnly ?? true, complete, sessions };
   }
 
@@ -248,8 +258,7 @@ export class Targets {
     await this.#tree.set(join(admitted, 'lun_0/write_protect'), readOnly ? '1' : '0');
   }
 
-  async #listen(group: string, portal: ListenAddress): Promise<void> {
-    const address = formatAddress(portal);
+  async #listen(group: string, address: string): Promise<void> {
     try {
       await this.#tree.make(join(group, 'np', address));
     } catch (error) {
