@@ -186,7 +186,7 @@ describe.concurrent('cinder', { timeout: 240_000 }, () => {
     const noDisk = ['--volume-type', 'file-2', '--id-type', 'source-id', host, 'note.txt'];
     const failed = idOf(await admin.cinder('manage', ...noDisk));
     await until('the end of the attempt', async () =>
-      (await api.volume(failed)).status === 'error_managing' ? true : undefined,
+      (await api.volume(failed)).status === 'error' ? true : undefined,
     );
     await admin.cinder('delete', failed);
     await api.volumeIsGone(failed);

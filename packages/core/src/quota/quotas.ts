@@ -39,14 +39,11 @@ export class Quotas {
 
   /** Limits and use of a project. Others' are for administrators. */
   async get(context: RequestContext, projectId: string): Promise<{ readonly limits: QuotaLimits; readonly usage: QuotaUsage }> {
-    if (!context.isAdmin && projectId !== context.projectId) {
-      throw new ScoriaError('not-permitted', `Only an administrator may see the quotas of project ${projectId}.`);
-    }
+    requireOwn(context, projectId);
     return this.#store.transaction(async (repositories) => {
       const types = await repositories.volumeTypes.list('every-project', {});
-      const limits: Record<string, number> = { ...(await this.#limits(repositories, projectId)) };
+      const limits = { ...unlimited(types), ...(await this.#limits(repositories, projectId)) };
       const used = await this.#used(repositories, projectId);
-      for (const { name } of types) for (const resource of perType) limits[`${resource}_${name}`] ??= -1;
       const usage = Object.keys(limits).map((resource) => [resource, { inUse: used(resource, types), reserved: 0 }] as const);
       return { limits, usage: Object.fromEntries(usage) };
     });
@@ -68,9 +65,12 @@ export class Quotas {
     await this.#store.transaction(({ quotas }) => quotas.resetProject(projectId));
   }
 
-  /** Limits of projects that have none of their own. */
-  async defaults(): Promise<QuotaLimits> {
-    return { ...builtinQuotaLimits, ...(await this.#store.reading.quotas.ofClass(defaultClass)) };
+  /** Limits of projects that have none of their own, as one of them asks; for others' only administrators may ask. */
+  async defaults(context: RequestContext, projectId = context.projectId): Promise<QuotaLimits> {
+    requireOwn(context, projectId);
+    const { quotas, volumeTypes } = this.#store.reading;
+    const types = await volumeTypes.list('every-project', {});
+    return { ...unlimited(types), ...builtinQuotaLimits, ...(await quotas.ofClass(defaultClass)) };
   }
 
   /** Sets default limits; those not named stay. */
@@ -80,7 +80,7 @@ export class Quotas {
       await this.#check(repositories, limits);
       await repositories.quotas.setForClass(defaultClass, { ...(await repositories.quotas.ofClass(defaultClass)), ...limits });
     });
-    return this.defaults();
+    return this.defaults(context);
   }
 
   /** Throws `quota-exceeded` when a project may not add what is asked. Called in the transaction that adds it. */
@@ -180,3 +180,13 @@ export class Quotas {
 }
 
 const perType = ['volumes', 'snapshots', 'gigabytes'] as const;
+
+/** What volume types are limited to unless somebody sets it. */
+function unlimited(types: readonly { readonly name: string }[]): QuotaLimits {
+  return Object.fromEntries(types.flatMap(({ name }) => perType.map((resource) => [`${resource}_${name}`, -1] as const)));
+}
+
+function requireOwn(context: RequestContext, projectId: string): void {
+  if (context.isAdmin || projectId === context.projectId) return;
+  throw new ScoriaError('not-permitted', `Only an administrator may see the quotas of project ${projectId}.`);
+}

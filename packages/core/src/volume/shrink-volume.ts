@@ -4,6 +4,7 @@ import type { Transaction } from '../event/outbox.ts';
 import { leaveFailureMessage } from '../message/failure-message.ts';
 import { defineOperation, type StepContext } from '../operation/definition.ts';
 import { backendObject } from '../placement/backends.ts';
+import { gibibyte } from '../quota/quotas.ts';
 import type { Volume } from './volume.ts';
 
 const inputSchema = z.object({
@@ -22,7 +23,10 @@ type State = z.infer<typeof stateSchema>;
 /** Throws `invalid-input` unless a volume may become this small and the caller has confirmed the loss by the volume's id. */
 export function requireShrinkable({ id, size: present }: Volume, size: number, confirmation: string | undefined): void {
   if (size >= present) {
-    throw new ScoriaError('invalid-input', `Volume ${id} has ${present} bytes; its new size must be smaller, not ${size}.`);
+    throw new ScoriaError(
+      'invalid-input',
+      `Volume ${id} has ${present / gibibyte} GiB; its new size must be smaller, not ${size / gibibyte} GiB.`,
+    );
   }
   if (confirmation === id) return;
   throw new ScoriaError(

@@ -15,6 +15,8 @@ export interface VolumeSource {
   readonly placementId: string;
   readonly size: number;
   readonly volumeTypeId: string;
+  /** Whether a machine can start from the content. */
+  readonly bootable: boolean;
 }
 
 /** Finds the source that a request names, `null` when it names none. `not-found` for one that the caller may not see, `invalid-state` for one that cannot be copied now. */
@@ -24,7 +26,7 @@ export async function sourceOf(
   request: VolumeSourceIds,
 ): Promise<VolumeSource | null> {
   if (request.snapshotId) {
-    const { id, size, status, placementId, volumeTypeId } = await transaction.snapshots.get(
+    const { id, size, status, placementId, volumeTypeId, volumeId } = await transaction.snapshots.get(
       tenancyOf(context),
       request.snapshotId,
     );
@@ -33,10 +35,11 @@ export async function sourceOf(
         details: { status },
       });
     }
-    return { kind: 'snapshot', id, size, placementId, volumeTypeId };
+    const { bootable } = await transaction.volumes.get('every-project', volumeId);
+    return { kind: 'snapshot', id, size, placementId, volumeTypeId, bootable };
   }
   if (request.sourceVolumeId) {
-    const { id, size, status, placementId, volumeTypeId } = await transaction.volumes.get(
+    const { id, size, status, placementId, volumeTypeId, bootable } = await transaction.volumes.get(
       tenancyOf(context),
       request.sourceVolumeId,
     );
@@ -45,7 +48,7 @@ export async function sourceOf(
         details: { status },
       });
     }
-    return { kind: 'volume', id, size, placementId, volumeTypeId };
+    return { kind: 'volume', id, size, placementId, volumeTypeId, bootable };
   }
   return null;
 }

@@ -7,7 +7,7 @@ import type { Random } from '../platform/random.ts';
 import type { Settings } from '../plugin/settings.ts';
 import { wired } from '../plugin/token.ts';
 import * as tokens from '../plugin/tokens.ts';
-import type { Quotas } from '../quota/quotas.ts';
+import { gibibyte, type Quotas } from '../quota/quotas.ts';
 import type { ListQuery } from '../store/list-query.ts';
 import type { Store } from '../store/store.ts';
 import { listTenancy, type RequestContext, tenancyOf } from '../tenancy/request-context.ts';
@@ -96,7 +96,7 @@ export class Volumes {
       if (source && size < source.size) {
         throw new ScoriaError(
           'invalid-input',
-          `The volume would have ${size} bytes, less than the ${source.size} bytes of ${source.kind} ${source.id}.`,
+          `The volume would have ${size / gibibyte} GiB, less than the ${source.size / gibibyte} GiB of ${source.kind} ${source.id}.`,
         );
       }
       const type = request.volumeType
@@ -112,6 +112,7 @@ export class Volumes {
           size,
           status: 'creating',
           availabilityZone: request.availabilityZone ?? this.#settings.availabilityZone,
+          bootable: source?.bootable,
           multiattach: request.multiattach,
           sourceVolumeId: request.sourceVolumeId,
           snapshotId: request.snapshotId,
@@ -180,7 +181,7 @@ export class Volumes {
       if (size <= volume.size) {
         throw new ScoriaError(
           'invalid-input',
-          `Volume ${id} has ${volume.size} bytes; its new size must be larger, not ${size}.`,
+          `Volume ${id} has ${volume.size / gibibyte} GiB; its new size must be larger, not ${size / gibibyte} GiB.`,
         );
       }
       await transaction.volumes.transition('every-project', id, 'extend', now);

@@ -220,7 +220,7 @@ export function pageLinks(call: CallBase, items: readonly { readonly id: string 
 /** A number of the query, not negative; `undefined` when it is absent. */
 export function integerOf(name: string, value: string | undefined): number | undefined {
   if (value === undefined) return undefined;
-  if (!/^-?\d{1,10}$/.test(value)) throw new ScoriaError('invalid-input', `${name} param must be an integer`);
+  if (!/^-?\d+$/.test(value)) throw new ScoriaError('invalid-input', `${name} param must be an integer`);
   const number = Number(value);
   if (number < 0) throw new ScoriaError('invalid-input', `${name} param must be positive`);
   if (number > 2_147_483_647) throw new ScoriaError('invalid-input', `${name} param must be at most 2147483647`);

@@ -15,19 +15,22 @@ export function booleanOf(word: string): boolean | undefined {
 
 /** A boolean, or one of the words that Cinder takes for one. */
 export const flag = z
-  .union([z.boolean(), z.enum([...trueWords, ...falseWords])])
+  .union([z.boolean(), z.enum([...trueWords, ...falseWords])], 'is not true or false')
   .transform((value) => (typeof value === 'boolean' ? value : (booleanOf(value) ?? false)));
 
 /** A size in GiB, as a number or digits. Becomes bytes. */
 export const sizeInGibibytes = z
-  .union([
-    z.int().min(1).max(maxGibibytes),
-    z
-      .string()
-      .regex(/^[0-9]{1,16}$/)
-      .transform(Number)
-      .pipe(z.int().min(1).max(maxGibibytes)),
-  ])
+  .union(
+    [
+      z.int().min(1).max(maxGibibytes),
+      z
+        .string()
+        .regex(/^[0-9]{1,16}$/)
+        .transform(Number)
+        .pipe(z.int().min(1).max(maxGibibytes)),
+    ],
+    'is not a whole number of GiB',
+  )
   .transform((gibibytes) => gibibytes * gibibyte);
 
 /** Bytes in GiB, a begun one counting whole. */

@@ -1,5 +1,6 @@
 import { ScoriaError, type BlockStorage, type RequestContext } from '@scoria/core';
 import type { FastifyInstance, FastifyReply, FastifyRequest } from 'fastify';
+import { absentAction } from '../api/absent-features.ts';
 import { answerAt } from './answer.ts';
 import type { Authenticator } from './authenticator.ts';
 import { HttpError } from './http-error.ts';
@@ -105,7 +106,11 @@ function choose(candidates: readonly Route[], minor: number, body: unknown): Rou
       throw new HttpError(400, `Malformed message body: ${keys.length === 0 ? 'no action was named' : 'too many body keys'}`);
     }
     possible = candidates.filter((route) => route.action === keys[0]);
-    if (possible.length === 0) throw new HttpError(400, `There is no such action: ${keys[0]?.slice(0, 64)}`);
+    if (possible.length === 0) {
+      const [name = ''] = keys;
+      const reason = absentAction(name);
+      throw new HttpError(400, `There is no such action: ${name.slice(0, 64)}${reason === undefined ? '' : `. ${reason}.`}`);
+    }
   }
   const route = possible.find((each) => each.since <= minor && minor <= each.until);
   if (!route) throw new HttpError(404, `API version 3.${minor} is not supported on this method.`);
@@ -123,7 +128,10 @@ async function run(
   options: DispatcherOptions,
 ): Promise<FastifyReply> {
   if (route.admin && !context.isAdmin) {
-    throw new ScoriaError('not-permitted', `Policy doesn't allow ${route.method} ${route.path} to be performed.`);
+    throw new ScoriaError(
+      'not-permitted',
+      `Policy doesn't allow ${route.action ?? `${route.method} ${route.path}`} to be performed.`,
+    );
   }
   const idempotency = idempotencyOf(request);
   const call: RawCall = {

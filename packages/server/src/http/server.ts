@@ -1,6 +1,7 @@
 import { createReadStream } from 'node:fs';
 import type { BlockStorage, Clock, Random } from '@scoria/core';
 import fastify, { LogController, type FastifyBaseLogger, type FastifyInstance, type FastifyRequest } from 'fastify';
+import { absentResource } from '../api/absent-features.ts';
 import { blockStorageRoutes, scoriaRoutes } from '../api/routes.ts';
 import type { Authenticator } from './authenticator.ts';
 import { mountDiscovery } from './discovery.ts';
@@ -75,8 +76,10 @@ export function createHttpServer(options: HttpServerOptions): FastifyInstance {
     return reply.code(status).headers(headers).send(body);
   });
   app.setNotFoundHandler(async (request) => {
-    if (request.url.startsWith('/v3/')) await contextOf(request, authenticator);
-    throw new HttpError(404, notFound);
+    if (!request.url.startsWith('/v3/')) throw new HttpError(404, notFound);
+    await contextOf(request, authenticator);
+    const reason = absentResource(request.url.slice('/v3'.length).replace(/\?.*$/s, ''));
+    throw new HttpError(404, reason === undefined ? notFound : `${notFound} ${reason}.`);
   });
   const dispatcher: DispatcherOptions = { storage, authenticator, publicUrl, checkResponses: options.checkResponses ?? false };
   app.get('/healthcheck', () => ({ status: 'ok' }));

@@ -273,10 +273,12 @@ describe('quotas and limits', () => {
     expect(others.body.limits.absolute.maxTotalVolumes).toBe(7);
     expect((await service.ask('DELETE', path, asAdmin)).status).toBe(200);
     expect((await service.ask('GET', path, asAdmin)).body.quota_set.gigabytes).toBe(1000);
-    expect((await service.ask('GET', `${path}/defaults`, asAdmin)).body.quota_set).toMatchObject({
+    expect((await service.ask('GET', `${path}/defaults`, { as: 'blue' })).body.quota_set).toMatchObject({
       id: project,
       gigabytes: 1000,
+      volumes___DEFAULT__: -1,
     });
+    expect((await service.ask('GET', `${path}/defaults`)).status).toBe(403);
   });
 
   test('defaults are the class named default', async () => {
@@ -332,6 +334,12 @@ describe('services, pools, zones', () => {
     });
     expect(await pools('?name=other')).toEqual([]);
     expect((await service.ask('GET', '/scheduler-stats/get_pools')).status).toBe(403);
+  });
+
+  test('a backend tells what it is, by the host of its service', async () => {
+    const { body } = await service.ask('GET', '/capabilities/host@memory', asAdmin);
+    expect(body).toMatchObject({ namespace: 'OS::Storage::Capabilities::host@memory', volume_backend_name: 'memory' });
+    expect((await service.ask('GET', '/capabilities/host@elsewhere', asAdmin)).status).toBe(404);
   });
 
   test('zones are open to all', async () => {

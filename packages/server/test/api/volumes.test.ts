@@ -39,6 +39,30 @@ describe('create, show, change, delete', () => {
     ]);
   });
 
+  test('what is made from content that a machine can start from can be started from too', async () => {
+    const origin = await service.volume();
+    expect(
+      (await service.ask('POST', `/volumes/${origin}/action`, { body: { 'os-set_bootable': { bootable: true } } })).status,
+    ).toBe(200);
+    const snapshot = await service.snapshot(origin);
+    for (const source of [{ source_volid: origin }, { snapshot_id: snapshot }]) {
+      const made = await service.ask('POST', '/volumes', { body: { volume: source } });
+      expect(made.body.volume, JSON.stringify(source)).toMatchObject({ bootable: 'true' });
+    }
+  });
+
+  test('sizes in refusals are in GiB, as they were given', async () => {
+    const id = await service.volume({ size: 2 });
+    const extended = await service.ask('POST', `/volumes/${id}/action`, { body: { 'os-extend': { new_size: 1 } } });
+    expect(extended.body.badRequest.message).toMatch(/has 2 GiB; its new size must be larger, not 1 GiB/);
+    const cloned = await service.ask('POST', '/volumes', { body: { volume: { size: 1, source_volid: id } } });
+    expect(cloned.body.badRequest.message).toMatch(/1 GiB, less than the 2 GiB of volume/);
+    const fraction = await service.ask('POST', '/volumes', { body: { volume: { size: 1.5 } } });
+    expect(fraction.body.badRequest.message).toBe(
+      'Invalid input for field/attribute volume.size. Value: 1.5. is not a whole number of GiB',
+    );
+  });
+
   test('fields appear with the version that brought them, and host fields only for administrators', async () => {
     const id = await service.volume();
     const fields = async (version: string, as?: 'admin') => {

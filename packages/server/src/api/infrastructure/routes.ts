@@ -153,6 +153,20 @@ function capabilities({ report, backendName, allocated, placements, hostString, 
   };
 }
 
+const backendCapabilitiesSchema = z.object({
+  namespace: z.string(),
+  vendor_name: z.string().nullable(),
+  volume_backend_name: z.string().nullable(),
+  pool_name: z.null(),
+  driver_version: z.null(),
+  storage_protocol: z.string().nullable(),
+  display_name: z.null(),
+  description: z.null(),
+  visibility: z.null(),
+  replication_targets: z.array(z.never()),
+  properties: z.object({}),
+});
+
 /** Pools and zones. */
 const placeRoutes = [
   route({
@@ -177,6 +191,34 @@ const placeRoutes = [
       );
       const detail = flagOf('detail', query.detail);
       return { pools: pools.map((pool) => ({ name: pool.hostString, ...(detail && { capabilities: capabilities(pool) }) })) };
+    },
+  }),
+  route({
+    method: 'GET',
+    path: '/capabilities/:host',
+    summary: 'What a backend is and can do, by the host of its service',
+    admin: true,
+    response: { 200: backendCapabilitiesSchema },
+    async handler({ storage, context, params }) {
+      const services = await storage.services.list(context);
+      if (!services.some(({ host, binary }) => binary === 'cinder-volume' && host === params.host)) {
+        throw new ScoriaError('not-found', `Can't find service: ${params.host}`);
+      }
+      const [pool] = (await storage.pools.list(context)).filter(({ hostString }) => hostString.startsWith(`${params.host}#`));
+      const told = pool && capabilities(pool);
+      return {
+        namespace: `OS::Storage::Capabilities::${params.host}`,
+        vendor_name: told?.vendor_name ?? null,
+        volume_backend_name: told?.volume_backend_name ?? null,
+        pool_name: null,
+        driver_version: null,
+        storage_protocol: told?.storage_protocol ?? null,
+        display_name: null,
+        description: null,
+        visibility: null,
+        replication_targets: [],
+        properties: {},
+      };
     },
   }),
   route({

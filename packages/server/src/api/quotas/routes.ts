@@ -55,8 +55,8 @@ const quotaSetRoutes = [
     path: '/os-quota-sets/:id/defaults',
     summary: 'Limits of a project for which nothing was set',
     response: { 200: z.object({ quota_set: limitsSchema }) },
-    handler: async ({ storage, params }) => ({
-      quota_set: { ...(await storage.quotas.defaults()), id: params.id },
+    handler: async ({ storage, context, params }) => ({
+      quota_set: { ...(await storage.quotas.defaults(context, params.id)), id: params.id },
     }),
   }),
   route({
@@ -93,8 +93,8 @@ const quotaClassRoutes = [
     summary: 'Limits that projects have by default',
     admin: true,
     response: { 200: z.object({ quota_class_set: limitsSchema }) },
-    async handler({ storage, params }) {
-      const limits = params.id === defaultClass ? await storage.quotas.defaults() : {};
+    async handler({ storage, context, params }) {
+      const limits = params.id === defaultClass ? await storage.quotas.defaults(context) : {};
       return { quota_class_set: { ...limits, id: params.id } };
     },
   }),
@@ -110,7 +110,7 @@ const quotaClassRoutes = [
         throw new ScoriaError('not-supported', `There is no quota class ${params.id}; projects follow the class ${defaultClass}`);
       }
       await storage.quotas.updateDefaults(context, body.quota_class_set);
-      return { quota_class_set: { ...(await storage.quotas.defaults()) } };
+      return { quota_class_set: { ...(await storage.quotas.defaults(context)) } };
     },
   }),
 ];

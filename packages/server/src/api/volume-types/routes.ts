@@ -216,5 +216,18 @@ const accessRoutes = [
   }),
 ];
 
+/** Volumes are not encrypted here, so this answers as Cinder does for a type without encryption. */
+const encryptionRoute = route({
+  method: 'GET',
+  path: '/types/:id/encryption',
+  summary: 'Encryption of a volume type; there is none',
+  admin: true,
+  response: { 200: z.object({}) },
+  async handler({ storage, context, params }) {
+    await storage.volumeTypes.get(context, params.id);
+    return {};
+  },
+});
+
 /** Volume types, their extra specs, and who may use private ones. */
-export const volumeTypeRoutes = [...typeRoutes, ...extraSpecRoutes, ...accessRoutes];
+export const volumeTypeRoutes = [...typeRoutes, ...extraSpecRoutes, ...accessRoutes, encryptionRoute];

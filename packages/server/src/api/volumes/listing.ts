@@ -1,4 +1,5 @@
 import type { VolumeField } from '@scoria/core';
+import { statusesShownAs } from './shown-status.ts';
 import { constantFilter, flagFilter, Listing, numberFilter, textFilter, timeFilter } from '../listing.ts';
 
 /** What can be asked of a list of volumes. */
@@ -10,7 +11,10 @@ export const volumeListing = new Listing<VolumeField>({
     name: textFilter('name'),
     display_name: textFilter('name'),
     description: textFilter('description'),
-    status: textFilter('status'),
+    status: {
+      like: 'status',
+      read: (value) => [{ field: 'status', op: 'in', value: statusesShownAs(value) }],
+    },
     size: numberFilter('size', 2 ** 30),
     availability_zone: textFilter('availabilityZone'),
     bootable: flagFilter('bootable', '3.2'),

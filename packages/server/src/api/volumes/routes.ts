@@ -110,6 +110,16 @@ export const volumeRoutes = [
     handler: async (call) => oneVolumeView(call, await call.storage.volumes.get(call.context, call.params.id)),
   }),
   route({
+    method: 'GET',
+    path: '/volumes/:id/encryption',
+    summary: 'Encryption of a volume; there is none',
+    response: { 200: z.object({ encryption_key_id: z.null() }) },
+    async handler({ storage, context, params }) {
+      await storage.volumes.get(context, params.id);
+      return { encryption_key_id: null };
+    },
+  }),
+  route({
     method: 'PUT',
     path: '/volumes/:id',
     summary: 'Changes the name, description or metadata of a volume',

@@ -6,6 +6,7 @@ import { resourceLinks } from '../links.ts';
 import { gibibytes } from '../request-fields.ts';
 import { volumeTypeNames } from '../volume-types/views.ts';
 import type { volumeSchema, volumeSummarySchema } from './schemas.ts';
+import { shownStatus } from './shown-status.ts';
 
 type VolumeView = z.input<typeof volumeSchema>;
 
@@ -41,7 +42,7 @@ function volumeView(call: CallBase, volume: Volume, attachments: readonly Attach
     id: volume.id,
     name: volume.name,
     description: volume.description,
-    status: volume.status,
+    status: shownStatus(volume.status),
     size: gibibytes(volume.size),
     availability_zone: volume.availabilityZone,
     created_at: dateTime(volume.createdAt),
