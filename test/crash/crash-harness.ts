@@ -25,6 +25,9 @@ export const verbFaults: readonly VerbFault[] = [
   'is late with its reply',
 ];
 
+/** What becomes of a transaction. */
+export type TransactionFate = ReturnType<NonNullable<Probe['transaction']>>;
+
 /** Time in which the reconciler has seen, marked and removed what is left, ms. */
 const reconciliation = 400_000;
 const longest = 900_000;
@@ -39,10 +42,15 @@ export class CrashHarness {
     this.#scenario = scenario;
   }
 
-  /** Runs the scenario undisturbed. Returns every point at which it could have died, and the number of its verbs. */
-  async record(): Promise<{ readonly points: readonly CrashPoint[]; readonly verbs: readonly string[] }> {
+  /** Runs the scenario undisturbed. Returns every point at which it could have died, its verbs, and the number of its transactions. */
+  async record(): Promise<{
+    readonly points: readonly CrashPoint[];
+    readonly verbs: readonly string[];
+    readonly transactions: number;
+  }> {
     const points: CrashPoint[] = [];
     const verbs: string[] = [];
+    let transactions = 0;
     let steps: readonly JournaledStep[] = [];
     await this.#run(
       (_running) => ({
@@ -56,10 +64,14 @@ export class CrashHarness {
           if (moment === 'after') steps = written.filter((step) => / (start|undo)$/.test(step));
           points.push({ moment, what: 'commit', steps: written });
         },
+        transaction: () => {
+          transactions += 1;
+          return 'once';
+        },
       }),
       this.#scenario.broken ? 'undone' : 'done',
     );
-    return { points, verbs };
+    return { points, verbs, transactions };
   }
 
   /**
@@ -96,6 +108,22 @@ export class CrashHarness {
       this.#scenario.broken ? 'undone' : 'either',
     );
     return died;
+  }
+
+  /** Gives one transaction, counted from 0, another fate. Whether it was reached. */
+  async disturbStore(index: number, fate: TransactionFate): Promise<boolean> {
+    let reached = -1;
+    await this.#run(
+      () => ({
+        verb: (name, proceed) => this.#broken(name, proceed),
+        transaction: () => ((reached += 1) === index ? fate : 'once'),
+      }),
+      // A store that fails is no reason to give up what was promised.
+      this.#scenario.broken ? 'undone' : 'done',
+      // What a scenario sets up without a request, and could not, only the reconciler sees.
+      index === 0 ? 'reconciled' : 'at once',
+    );
+    return reached >= index;
   }
 
   /** Disturbs one verb, counted from 0. Returns its name, or `undefined` when there was no such verb. */

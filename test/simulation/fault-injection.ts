@@ -42,7 +42,7 @@ const lies: Readonly<Record<string, (told: unknown, random: SeededRandom) => unk
   'transport.list': (told, random) => (told as unknown[]).filter(() => random.chance(0.5)),
 };
 
-/** Lets drivers and transports fail, stall, lie, be deaf to aborts and lose replies, as a seed has it. */
+/** Lets drivers and transports fail, stall, lie, be deaf to aborts and lose replies, and the store's disk be full, as a seed has it. */
 export class FaultInjection {
   /** Whether faults happen now. */
   active = true;
@@ -83,6 +83,15 @@ export class FaultInjection {
         throw new ScoriaError('not-supported', `${name} fails for good`);
       },
     };
+  }
+
+  /** What becomes of the next transaction of a process. */
+  fate(process: string): ReturnType<NonNullable<Probe['transaction']>> {
+    const random = this.#dice(process, 'transaction');
+    if (!this.active) return 'once';
+    if (random.chance(0.05)) return 'twice';
+    if (!random.chance(0.03)) return 'once';
+    return random.chance(0.5) ? random.below(8) : Infinity;
   }
 
   async #stall(random: SeededRandom, dead: () => boolean): Promise<void> {

@@ -24,6 +24,7 @@ import {
   type WorkerSettings,
 } from '@scoria/core';
 import { z } from 'zod';
+import { FillingDisk } from './filling-disk.ts';
 import { type Around, intercepted, interceptedMembers } from './interception.ts';
 import type { Activity, VirtualTime } from './virtual-time.ts';
 
@@ -34,6 +35,11 @@ export type JournaledStep = string;
 export interface Probe {
   /** Stands around each verb of driver, transport and open devices, and each program that is run to its end. */
   verb?(name: string, proceed: (args?: readonly unknown[]) => Promise<unknown>, args: readonly unknown[]): Promise<unknown>;
+  /**
+   * What becomes of a transaction. `twice`: it is undone and run again, as a store may. A number: the disk is full at that
+   * call of a repository, counted from 0, or at the commit when there are fewer. Default: `once`.
+   */
+  transaction?(): 'once' | 'twice' | number;
   /** Called before a transaction commits, which {@link SimulatedProcess.kill} prevents, and after it has. */
   commit?(moment: 'before' | 'after', steps: readonly JournaledStep[]): void;
   /** Changes repositories, to take a guard away. */
@@ -65,6 +71,8 @@ export interface ProcessOptions {
 }
 
 class Killed extends Error {}
+/** Ends the first run of a transaction that is to be run again. */
+class Undone extends Error {}
 
 const journaled = z.tuple([z.array(z.object({ operationId: z.string(), step: z.string(), event: z.string() }))]);
 const never = new Promise<never>(() => {});
@@ -241,16 +249,28 @@ export class SimulatedProcess {
       ),
       transaction: (work) =>
         this.through(async () => {
+          const fate = this.probe.transaction?.() ?? 'once';
           const steps: JournaledStep[] = [];
-          const result = await activity.track(() =>
+          const attempt = (undone: boolean) =>
             store.transaction(async (repositories) => {
               if (this.dead) throw new Killed();
-              const value = await work(await this.#observed(changed(repositories), steps));
+              steps.length = 0;
+              const disk = new FillingDisk(typeof fate === 'number' ? fate : Infinity);
+              const value = await work(disk.under(this.#observed(changed(repositories), steps)));
+              if (undone) throw new Undone();
+              if (typeof fate === 'number') disk.fill();
               this.probe.commit?.('before', steps);
               if (this.dead) throw new Killed();
               return value;
-            }),
-          );
+            });
+          if (fate === 'twice') {
+            await activity.track(() =>
+              attempt(true).catch((error: unknown) => {
+                if (!(error instanceof Undone)) throw error;
+              }),
+            );
+          }
+          const result = await activity.track(() => attempt(false));
           this.probe.commit?.('after', steps);
           return result;
         }),
@@ -258,7 +278,7 @@ export class SimulatedProcess {
   }
 
   /** Notes which steps a transaction writes of. */
-  async #observed(repositories: Repositories, steps: JournaledStep[]): Promise<Repositories> {
+  #observed(repositories: Repositories, steps: JournaledStep[]): Repositories {
     const operations = intercepted(repositories.operations, async (verb, proceed, args) => {
       if (verb === 'appendJournal') {
         const [entries] = journaled.parse(args);

@@ -130,6 +130,8 @@ export class World {
     );
     process.probe = {
       ...this.faults.probe(name, () => process.dead),
+      // A process whose store fails before it has started says so, and is started again by whoever runs it.
+      transaction: () => (seat.process === process && seat.storage ? this.faults.fate(name) : 'once'),
       ...(this.#sabotage.repositories && { repositories: this.#sabotage.repositories }),
     };
     seat.process = process;

@@ -107,11 +107,11 @@ const ends: ReadonlySet<OperationStatus | undefined> = new Set<OperationStatus>(
 const visible = (tenancy: Tenancy) => ownedBy(tenancy, operationTable.ref('projectId'));
 /** `ended_at` and the status change together; the partial index is on the former. */
 const unended = sql`operations.ended_at is null`;
-const dueFor = (now: number) =>
+const dueFor = (owner: string, now: number) =>
   allOf([
     unended,
-    sql`(operations.lease_owner is null or operations.lease_until <= ${now})`,
-    sql`operations.not_before <= ${now}`,
+    sql`(operations.lease_owner is null or operations.lease_owner = ${owner} or operations.lease_until <= ${now})`,
+    sql`(operations.not_before <= ${now} or operations.updated_at > ${now})`,
   ]);
 
 /** Operations and their journal in SQL. */
@@ -156,7 +156,7 @@ export class SqlOperations implements OperationRepository {
       );
     }
     const { rows } = await sql<{ id: string }>`
-      select id from operations where ${dueFor(now)} and ${anyOf(mine)} order by created_at, id limit ${limit}`.execute(
+      select id from operations where ${dueFor(scope.owner, now)} and ${anyOf(mine)} order by created_at, id limit ${limit}`.execute(
       this.#session.db,
     );
     return rows.map(({ id }) => id);
@@ -166,7 +166,7 @@ export class SqlOperations implements OperationRepository {
     const next = sql`(select value + 1 from counters where name = 'fence')`;
     const { rows } = await sql<Row>`
       update operations set lease_owner = ${owner}, lease_until = ${until}, fence = ${next}, updated_at = ${now}
-      where id = ${id} and ${dueFor(now)} returning *`.execute(this.#session.db);
+      where id = ${id} and ${dueFor(owner, now)} returning *`.execute(this.#session.db);
     const [row] = rows;
     if (row === undefined) return undefined;
     const operation = operationTable.read(row);

@@ -160,7 +160,7 @@ test('pages are read from an index, first or deep: nothing is sorted', async () 
       await new SqlOperations(session).list(tenancy, { limit: 50 });
     }
     for (const field of ['size', 'status'] as const) await volumes.list(own, { ...deep, sort: [{ field, direction: 'asc' }] });
-    await new SqlOperations(session).runnable({ roles: ['scheduler', 'volume'], backendIds: ['b'] }, 1, 10);
+    await new SqlOperations(session).runnable({ owner: 'x', roles: ['scheduler', 'volume'], backendIds: ['b'] }, 1, 10);
     await volumes.count(own, {});
     await volumes.usage(own.projectId);
     expect(statements.length).toBeGreaterThan(30);

@@ -63,17 +63,21 @@ test('one worker of many gets the lease; another takes over when it is over, wit
   const winners = taken.filter((each) => each !== undefined);
   expect(winners).toMatchObject([{ leaseOwner: 'a', leaseUntil: 200, fence: 1 }]);
   expect(await store.transaction((r) => r.operations.lease('operation-1', 'b', 199, 300))).toBeUndefined();
-  expect(await store.transaction((r) => r.operations.lease('operation-1', 'b', 200, 300))).toMatchObject({ fence: 2 });
+  // Whoever holds it, and does not work on it, takes it again.
+  await store.transaction((r) => r.operations.insert(operation({ id: 'again' }), []));
+  expect(await store.transaction((r) => r.operations.lease('again', 'a', 100, 200))).toMatchObject({ fence: 2 });
+  expect(await store.transaction((r) => r.operations.lease('again', 'a', 101, 201))).toMatchObject({ fence: 3, leaseUntil: 201 });
+  expect(await store.transaction((r) => r.operations.lease('operation-1', 'b', 200, 300))).toMatchObject({ fence: 4 });
   await expect(store.transaction((r) => r.operations.write('operation-1', 'a', 1, { step: 1 }, 210))).rejects.toMatchObject({
     code: 'lease-lost',
   });
   await expect(store.transaction((r) => r.operations.write('operation-1', 'b', 1, { step: 1 }, 210))).rejects.toMatchObject({
     code: 'lease-lost',
   });
-  expect(await store.transaction((r) => r.operations.write('operation-1', 'b', 2, { step: 1 }, 210))).toMatchObject({ step: 1 });
+  expect(await store.transaction((r) => r.operations.write('operation-1', 'b', 4, { step: 1 }, 210))).toMatchObject({ step: 1 });
   await store.transaction((r) => r.operations.insert(operation({ id: 'operation-2' }), []));
   // Fences grow over all operations: a plug-in sees those of different operations on one object.
-  expect(await store.transaction((r) => r.operations.lease('operation-2', 'a', 100, 200))).toMatchObject({ fence: 3 });
+  expect(await store.transaction((r) => r.operations.lease('operation-2', 'a', 100, 200))).toMatchObject({ fence: 5 });
   expect(await store.transaction((r) => r.operations.lease('missing', 'b', 0, 1))).toBeUndefined();
 });
 
@@ -84,15 +88,25 @@ test('runnable are those that are free, due, and for this worker; oldest first',
     await add('younger', { createdAt: 300 });
     await add('older', { createdAt: 200 });
     await add('leased', { leaseOwner: 'x', leaseUntil: 1001 });
+    await add('its own', { createdAt: 450, leaseOwner: 'me', leaseUntil: 1001 });
     await add('abandoned', { createdAt: 400, leaseOwner: 'x', leaseUntil: 1000 });
     await add('later', { notBefore: 1001 });
+    // The clock has gone back since.
+    await add('from the future', { createdAt: 480, notBefore: 9001, updatedAt: 9000 });
     await add('ended', { status: 'failed', endedAt: 5 });
     await add('here', { createdAt: 500, role: 'volume', backendId: 'backend-1' });
     await add('elsewhere', { role: 'volume', backendId: 'backend-2' });
   });
   const runnable = (roles: readonly ('scheduler' | 'volume')[], backendIds: readonly string[], limit = 10) =>
-    store.reading.operations.runnable({ roles, backendIds }, 1000, limit);
-  expect(await runnable(['scheduler', 'volume'], ['backend-1'])).toEqual(['older', 'younger', 'abandoned', 'here']);
+    store.reading.operations.runnable({ owner: 'me', roles, backendIds }, 1000, limit);
+  expect(await runnable(['scheduler', 'volume'], ['backend-1'])).toEqual([
+    'older',
+    'younger',
+    'abandoned',
+    'its own',
+    'from the future',
+    'here',
+  ]);
   expect(await runnable(['scheduler', 'volume'], ['backend-1'], 2)).toEqual(['older', 'younger']);
   expect(await runnable(['volume'], ['backend-1', 'backend-2'])).toEqual(['elsewhere', 'here']);
   expect(await runnable(['volume'], [])).toEqual([]);

@@ -74,16 +74,25 @@ export class Outbox {
     return result;
   }
 
-  /** Calls `listener` for every event from now on. */
+  /** Calls `listener` for every event from now on. One that throws does not keep the event from the others. */
   subscribe(listener: (event: StoredEvent) => void): Disposable {
-    this.#emitter.on('event', listener);
-    return { [Symbol.dispose]: () => void this.#emitter.off('event', listener) };
+    const guarded = (event: StoredEvent) => {
+      try {
+        listener(event);
+      } catch (error) {
+        this.#log.error({ err: error, event: event.name }, 'a listener failed over an event');
+      }
+    };
+    this.#emitter.on('event', guarded);
+    return { [Symbol.dispose]: () => void this.#emitter.off('event', guarded) };
   }
 
   #pump(): void {
     this.#again = true;
     this.#pumping ??= this.#drain().finally(() => {
       this.#pumping = null;
+      // Called when all was read, and before it was over.
+      if (this.#again) this.#pump();
     });
   }
 

@@ -5,7 +5,7 @@ import type { Clock } from '../platform/clock.ts';
 import type { Log } from '../platform/log.ts';
 import type { WorkerSettings } from '../plugin/settings.ts';
 import type { WorkerScope } from './operation-repository.ts';
-import type { Operation } from './operation.ts';
+import type { Operation, Progress } from './operation.ts';
 import { ProgressMeter } from './progress-meter.ts';
 import type { OperationServices } from './services.ts';
 import { type AnyEffect, cancelledError, committed, definitionOf, type Outcome, Refusal, Turn } from './turn.ts';
@@ -60,17 +60,17 @@ export class Execution {
   async run(): Promise<void> {
     this.#idle();
     let outcome: Outcome | null = null;
-    let refusal: Refusal | null = null;
+    let refusals: Refusal[] = [];
     for (;;) {
       try {
         const effect: AnyEffect | null = await this.#parts.outbox.transaction((transaction) =>
-          this.#advance(transaction, outcome, refusal),
+          this.#advance(transaction, outcome, refusals),
         );
         if (!effect || !this.#operation) return;
-        refusal = null;
+        refusals = [];
         outcome = await this.#perform(effect, this.#operation);
       } catch (error) {
-        if (error instanceof Refusal && !refusal) refusal = error;
+        if (error instanceof Refusal && !refusals.some((each) => each.isOf(error.step, error.undoing))) refusals.push(error);
         else if (error instanceof ScoriaError && error.code === 'lease-lost') throw new LeaseLost();
         else throw error;
       }
@@ -78,7 +78,7 @@ export class Execution {
   }
 
   /** One turn in the caller's transaction, on the operation as it was written last, or leased now. */
-  async #advance(transaction: Transaction, outcome: Outcome | null, refusal: Refusal | null): Promise<AnyEffect | null> {
+  async #advance(transaction: Transaction, outcome: Outcome | null, refusals: readonly Refusal[]): Promise<AnyEffect | null> {
     const { clock, bus, services, settings, scope } = this.#parts;
     const { owner } = this.#lease;
     const now = clock.now();
@@ -89,12 +89,12 @@ export class Execution {
       this.#operation = row;
     };
     const turn = new Turn({ transaction, operation, owner, now, bus, services, settings, scope, written });
-    return turn.take(outcome, refusal, this.#cancelled || operation.cancelRequested);
+    return turn.take(outcome, refusals, this.#cancelled || operation.cancelRequested);
   }
 
   /** Performs an effect, renewing the lease and writing progress meanwhile. Settles only after the effect has. */
   async #perform(effect: AnyEffect, operation: Operation): Promise<Outcome> {
-    const { clock, settings, services, outbox } = this.#parts;
+    const { clock, settings, services, outbox, log } = this.#parts;
     if (this.#interruption) {
       await this.#release(operation);
       throw this.#interruption;
@@ -103,42 +103,17 @@ export class Execution {
     const controller = new AbortController();
     const meter = new ProgressMeter(clock, effect.name);
     const undoing = operation.status === 'compensating';
-    this.#lease.interrupt = (reason) => controller.abort(reason);
+    this.#lease.interrupt = (reason) => {
+      // An effect that ends all the same is the last one here.
+      this.#interruption = reason;
+      controller.abort(reason);
+    };
     this.#lease.cancel = () => {
       this.#cancelled = true;
       if (definition.cancellable && !undoing && !committed(definition, operation.step))
         controller.abort(cancelledError(operation));
     };
     if (this.#cancelled || operation.cancelRequested) this.#lease.cancel();
-
-    let writing: Promise<void> = Promise.resolve();
-    let renewed = clock.monotonic();
-    let timer: Disposable | null = null;
-    const tick = () => {
-      const progress = meter.take();
-      if (progress || clock.monotonic() - renewed > settings.lease / 3) {
-        renewed = clock.monotonic();
-        const now = clock.now();
-        writing = outbox
-          .transaction((transaction) =>
-            transaction.operations.write(
-              operation.id,
-              this.#lease.owner,
-              operation.fence,
-              { leaseUntil: now + settings.lease, ...(progress && { progress }) },
-              now,
-            ),
-          )
-          .then((written) => {
-            if (written.cancelRequested) this.#lease.cancel();
-          })
-          .catch((error: unknown) => {
-            if (ScoriaError.from(error).code === 'lease-lost') controller.abort(new LeaseLost());
-          });
-      }
-      timer = clock.timer(progressInterval, tick);
-    };
-    timer = clock.timer(progressInterval, tick);
 
     const call = {
       operation,
@@ -150,6 +125,35 @@ export class Execution {
       fence: operation.fence,
       progress: (done: number, total: number) => meter.report(done, total),
     };
+    let writing: Promise<void> | null = null;
+    let renewed = clock.monotonic();
+    const renew = async (progress: Progress | null): Promise<void> => {
+      renewed = clock.monotonic();
+      const { id, fence } = operation;
+      try {
+        const { cancelRequested } = await outbox.transaction((transaction) => {
+          const now = clock.now();
+          const patch = { leaseUntil: now + settings.lease, ...(progress && { progress }) };
+          return transaction.operations.write(id, this.#lease.owner, fence, patch, now);
+        });
+        if (cancelRequested) this.#lease.cancel();
+      } catch (thrown) {
+        const error = ScoriaError.from(thrown);
+        if (error.code === 'lease-lost') controller.abort(new LeaseLost());
+        else log.warn({ err: error, operationId: id }, 'a lease could not be renewed; it is tried again');
+      }
+    };
+    const tick = () => {
+      timer = clock.timer(progressInterval, tick);
+      // A slow store is not asked for more than it manages.
+      if (writing) return;
+      const progress = meter.take();
+      if (!progress && clock.monotonic() - renewed <= settings.lease / 3) return;
+      writing = renew(progress).finally(() => {
+        writing = null;
+      });
+    };
+    let timer = clock.timer(progressInterval, tick);
     let outcome: Outcome;
     try {
       const pause = operation.attempts > 0 ? settings.retryPauses[operation.attempts - 1] : undefined;
@@ -169,6 +173,8 @@ export class Execution {
       await this.#release(operation);
       throw reason;
     }
+    // The operation stays as the journal has it, and goes on when the store is well again.
+    if (!outcome.ok && outcome.error.code === 'store-failed') throw outcome.error;
     // Whatever an aborted effect threw, the reason of the abort is what happened.
     if (!outcome.ok && reason instanceof ScoriaError) return { ok: false, error: reason };
     return outcome;

@@ -4,6 +4,8 @@ import type { JournalEntry, Operation, OperationField, OperationRole, ResourceUs
 
 /** Which operations a worker may take. */
 export interface WorkerScope {
+  /** The worker: whatever it holds a lease of, and does not work on, is free for it. */
+  readonly owner: string;
   readonly roles: readonly OperationRole[];
   /** Backends that the worker serves, for role `volume`. */
   readonly backendIds: readonly string[];
@@ -39,9 +41,12 @@ export interface OperationRepository {
   /** `not-found` when there is none that the tenancy may see. */
   get(tenancy: Tenancy, id: string): Promise<Operation>;
   list(tenancy: Tenancy, query: ListQuery<OperationField>): Promise<readonly Operation[]>;
-  /** Ids of operations that have not ended, whose lease is free or over, and whose time has come; oldest first. */
+  /**
+   * Ids of operations that have not ended, whose lease is free, over or the worker's own, and whose time has come; oldest
+   * first. What was written in the future, by a clock that has gone back since, waits no longer.
+   */
   runnable(scope: WorkerScope, now: number, limit: number): Promise<readonly string[]>;
-  /** Takes the lease by compare-and-swap, with the next fencing token; `undefined` when another was faster or there is nothing to do. */
+  /** Takes or takes again the lease by compare-and-swap, with the next fencing token; `undefined` when another was faster or there is nothing to do. */
   lease(id: string, owner: string, now: number, until: number): Promise<Operation | undefined>;
   /** Ends every lease: whoever holds them is gone. Their fencing tokens stay used. */
   endLeases(): Promise<void>;

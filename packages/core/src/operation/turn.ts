@@ -15,17 +15,27 @@ type AnyStep = TransactionStep<unknown, unknown> | AnyEffect;
 /** How the effect that ran last came out. */
 export type Outcome = { readonly ok: true; readonly result: object } | { readonly ok: false; readonly error: ScoriaError };
 
-/** A transaction step said no. The transaction was rolled back; the next one undoes from there. */
+/** A transaction step said no. The transaction was rolled back; the next one undoes from there, or gives its undoing up. */
 export class Refusal extends Error {
   readonly step: number;
+  /** It was to be undone. */
+  readonly undoing: boolean;
   readonly error: ScoriaError;
 
-  constructor(step: number, error: ScoriaError) {
+  constructor(step: number, undoing: boolean, error: ScoriaError) {
     super(error.message, { cause: error });
     this.step = step;
+    this.undoing = undoing;
     this.error = error;
   }
+
+  isOf(step: number, undoing: boolean): boolean {
+    return this.step === step && this.undoing === undoing;
+  }
 }
+
+/** What is not a step's own answer: the operation stays as the journal has it. */
+const notOfTheStep: ReadonlySet<string> = new Set(['lease-lost', 'store-failed']);
 
 /** What one turn works with. */
 export interface TurnParts {
@@ -96,14 +106,16 @@ export class Turn {
    * Takes the turn. Returns the effect to perform next, or `null` when there is nothing more to do here: the operation
    * has ended or goes on in another role. Throws {@link Refusal}.
    */
-  async take(outcome: Outcome | null, refusal: Refusal | null, cancelRequested: boolean): Promise<AnyEffect | null> {
+  async take(outcome: Outcome | null, refusals: readonly Refusal[], cancelRequested: boolean): Promise<AnyEffect | null> {
     if (outcome) this.#record(outcome);
     if (this.#notBefore !== null) return this.#handOver(this.#parts.operation.role);
     for (;;) {
       const step = this.#definition.steps[this.#step];
-      if (this.#status === 'running') {
+      const undoing = this.#status === 'compensating';
+      const refusal = refusals.find((each) => each.isOf(this.#step, undoing));
+      if (!undoing) {
         if (!step) return this.#succeed();
-        if (refusal?.step === this.#step) this.#undoFrom(refusal.error);
+        if (refusal) this.#undoFrom(refusal.error);
         else if (cancelRequested && this.#cancellable()) this.#undoFrom(cancelledError(this.#parts.operation));
         else if (this.#passesOver(step)) this.#step += 1;
         else if (!this.#serves(step)) return this.#handOver(step.role);
@@ -111,13 +123,12 @@ export class Turn {
         else await this.#runTransactionStep(step);
       } else {
         if (!step || this.#abandoned) return this.#fail();
-        if (!step.undo || this.#passesOver(step)) this.#stepBack();
+        if (refusal) this.#giveUp(refusal.error);
+        else if (!step.undo || this.#passesOver(step)) this.#stepBack();
         else if (!this.#serves(step)) return this.#handOver(step.role);
         else if (step.kind === 'effect') return this.#begin(step);
         else {
-          await step.undo(this.#parts.transaction, this.#context());
-          this.#note('undone');
-          this.#stepBack();
+          await this.#undoTransactionStep(step.undo.bind(step));
         }
       }
     }
@@ -147,9 +158,13 @@ export class Turn {
     } else if (this.#status === 'running') {
       this.#undoFrom(error);
     } else {
-      this.#note('failed', error);
-      this.#abandoned = true;
+      this.#giveUp(error);
     }
+  }
+
+  #giveUp(error: ScoriaError): void {
+    this.#note('failed', error);
+    this.#abandoned = true;
   }
 
   #waitsWhileBusy(): boolean {
@@ -202,15 +217,26 @@ export class Turn {
   }
 
   async #runTransactionStep(step: TransactionStep<unknown, unknown>): Promise<void> {
-    try {
-      const added = await step.run(this.#parts.transaction, this.#context());
-      this.#state = { ...this.#state, ...(added as object | undefined) };
-    } catch (thrown) {
-      const error = ScoriaError.from(thrown);
-      throw error.code === 'lease-lost' ? error : new Refusal(this.#step, error);
-    }
+    const added = await this.#asked(() => step.run(this.#parts.transaction, this.#context()));
+    this.#state = { ...this.#state, ...(added as object | undefined) };
     this.#note('done');
     this.#step += 1;
+  }
+
+  async #undoTransactionStep(undo: NonNullable<TransactionStep<unknown, unknown>['undo']>): Promise<void> {
+    await this.#asked(() => undo(this.#parts.transaction, this.#context()));
+    this.#note('undone');
+    this.#stepBack();
+  }
+
+  /** Asks the present step to run or to undo, and makes a {@link Refusal} of its no. */
+  async #asked<T>(work: () => Promise<T>): Promise<T> {
+    try {
+      return await work();
+    } catch (thrown) {
+      const error = ScoriaError.from(thrown);
+      throw notOfTheStep.has(error.code) ? error : new Refusal(this.#step, this.#status === 'compensating', error);
+    }
   }
 
   async #begin(step: AnyEffect): Promise<AnyEffect> {

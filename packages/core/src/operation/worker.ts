@@ -10,6 +10,7 @@ import { wired } from '../plugin/token.ts';
 import * as tokens from '../plugin/tokens.ts';
 import type { Store } from '../store/store.ts';
 import { Execution, LeaseLost, type Lease, Shutdown } from './execution.ts';
+import type { WorkerScope } from './operation-repository.ts';
 import type { OperationServices } from './services.ts';
 
 /**
@@ -121,12 +122,12 @@ export class OperationWorker {
         log: this.#log,
         services: this.#services,
         settings: this.#settings,
-        scope: { roles: this.#settings.roles, backendIds: this.#backends.servedIds() },
+        scope: this.#scope(),
       });
       await execution.run();
     } catch (error) {
       if (error instanceof LeaseLost || error instanceof Shutdown) return;
-      // The lease runs out and the sweep takes the operation up again.
+      // The sweep takes the operation up again.
       this.#log.error(
         { err: ScoriaError.from(error), operationId: id },
         'an operation could not be driven on; it is tried again',
@@ -134,10 +135,13 @@ export class OperationWorker {
     }
   }
 
+  #scope(): WorkerScope {
+    return { owner: this.#owner, roles: this.#settings.roles, backendIds: this.#backends.servedIds() };
+  }
+
   #sweep(): void {
-    const scope = { roles: this.#settings.roles, backendIds: this.#backends.servedIds() };
     this.#store.reading.operations
-      .runnable(scope, this.#clock.now(), 1000)
+      .runnable(this.#scope(), this.#clock.now(), 1000)
       .then((ids) => ids.forEach((id) => this.#wake(id)))
       .catch((error: unknown) => this.#log.error({ err: error }, 'operations could not be looked for'))
       .finally(() => {

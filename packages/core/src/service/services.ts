@@ -21,6 +21,8 @@ export class Services {
   readonly #settings: Settings;
   readonly #scheduling: boolean;
   #timer: Disposable | null = null;
+  #beating: Promise<void> = Promise.resolve();
+  #stopped = false;
 
   constructor(store: Store, backends: BackendStates, clock: Clock, log: Log, settings: Settings, worker: WorkerSettings) {
     this.#store = store;
@@ -40,9 +42,11 @@ export class Services {
       );
     const again = () => {
       this.#timer = this.#clock.timer(this.#settings.reportInterval, () => {
-        beat()
+        this.#beating = beat()
           .catch((error: unknown) => this.#log.warn({ err: error }, 'the scheduler could not leave a sign of life'))
-          .finally(again);
+          .finally(() => {
+            if (!this.#stopped) again();
+          });
       });
     };
     await beat();
@@ -50,7 +54,9 @@ export class Services {
   }
 
   async stop(): Promise<void> {
+    this.#stopped = true;
     this.#timer?.[Symbol.dispose]();
+    await this.#beating;
   }
 
   /** All services. One that has been silent for long is `down`, and so is the service of a backend that is out of order. */
