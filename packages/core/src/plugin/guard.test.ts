@@ -1,7 +1,7 @@
 import { beforeEach, describe, expect, it } from 'vitest';
 import { ManualClock } from '../../test/manual-clock.ts';
 import { ScoriaError } from '../error/scoria-error.ts';
-import { silentLog } from '../platform/log.ts';
+import { type LogFields, silentLog } from '../platform/log.ts';
 import type { PluginCall } from '../volume/driver.ts';
 import { Guard } from './guard.ts';
 
@@ -225,5 +225,32 @@ describe('errors', () => {
     await expect(failing(new ScoriaError('cancelled', 'stop'))).rejects.toThrow();
     await expect(failing(new Error('no'))).rejects.toThrow();
     expect(warned).toEqual(['backend b: create failed']);
+  });
+
+  it('tells a failure once until it changes or ends, and how often it came again', async () => {
+    const told: [text: string, before: unknown][] = [];
+    const tell = (fields: LogFields, text: string) => void told.push([text, fields.before]);
+    guard = new Guard('backend b', clock, { ...silentLog, warn: tell, info: tell }, 'backend-failed');
+    const attempt = (object: string, message?: string) =>
+      guard.call('create', rule(object), call(), async () => {
+        if (message !== undefined) throw new ScoriaError('backend-unavailable', message);
+      });
+    const fail = async (object: string, message: string) => {
+      await expect(attempt(object, message)).rejects.toThrow(message);
+    };
+    for (let times = 0; times < 3; times++) await fail('v', 'the array is down');
+    await fail('w', 'the array is down');
+    await fail('v', 'the array has no room');
+    for (const object of ['v', 'w', 'w', 'x']) await attempt(object);
+    await fail('w', 'the array is down');
+    const [failed, over] = ['backend b: create failed', 'backend b: create works again'];
+    expect(told).toEqual([
+      [failed, undefined],
+      [failed, undefined],
+      [failed, { message: 'the array is down', again: 2 }],
+      [over, { message: 'the array has no room', again: 0 }],
+      [over, { message: 'the array is down', again: 0 }],
+      [failed, undefined],
+    ]);
   });
 });

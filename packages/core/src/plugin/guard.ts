@@ -4,6 +4,7 @@ import type { ErrorCode } from '../error/error-codes.ts';
 import type { Clock } from '../platform/clock.ts';
 import type { Log } from '../platform/log.ts';
 import type { PluginCall } from '../volume/driver.ts';
+import { FailureLog } from './failure-log.ts';
 import { ObjectLocks } from './object-locks.ts';
 
 /** How one verb of a plug-in is guarded. */
@@ -20,11 +21,12 @@ const toldFaults = 3;
 
 /**
  * What core does around every call to a plug-in, whatever its kind: one call at a time per object, tokens of old
- * leases refused, patience that ends, foreign errors given a code, slow and failed calls logged.
+ * leases refused, patience that ends, foreign errors given a code, failures logged.
  */
 export class Guard {
   readonly #locks = new ObjectLocks();
   readonly #fences = new Map<string, number>();
+  readonly #failures: FailureLog;
   readonly #name: string;
   readonly #clock: Clock;
   readonly #log: Log;
@@ -35,6 +37,7 @@ export class Guard {
     this.#name = name;
     this.#clock = clock;
     this.#log = log;
+    this.#failures = new FailureLog(log);
     this.#fallback = fallback;
   }
 
@@ -72,12 +75,14 @@ export class Guard {
         });
       })
       .then(resolve, reject);
+    const attempted = { work: `${this.#name}: ${verb}`, objects: rule.objects };
     try {
-      return await given;
+      const result = await given;
+      this.#failures.succeeded(attempted);
+      return result;
     } catch (error) {
       const failure = this.coded(verb, error);
-      if (failure.code !== 'cancelled')
-        this.#log.warn({ err: failure, verb, objects: rule.objects }, `${this.#name}: ${verb} failed`);
+      if (failure.code !== 'cancelled') this.#failures.failed(attempted, failure);
       throw failure;
     } finally {
       timer?.[Symbol.dispose]();
