@@ -463,11 +463,14 @@ describe('a process that is killed', () => {
   const end = (transport: TgtTransport, { accessId }: ExportRequest): Promise<void> => transport.unexport(accessId, call);
   const resize = (transport: TgtTransport, { volumeId }: ExportRequest): Promise<void> => transport.resize(volumeId, call);
 
-  test.each([
+  const verbs = [
     ['an export', nothing, publish],
     ['an unexport', publish, end],
     ['a resize', publish, resize],
-  ])('at any command of %s leaves what the next finishes and removes', async (_, prepare, verb) => {
+  ] as const;
+  test.each(
+    verbs.flatMap(([name, ...verb]) => [[name, 'with a start', ...verb] as const, [name, 'without one', ...verb] as const]),
+  )('at any command of %s leaves what the next finishes and removes, %s', async (_, starting, prepare, verb) => {
     for (let step = 1, killed = true; killed; step++) {
       const { tgtd, transport } = await started();
       const request = await requestOf();
@@ -479,9 +482,14 @@ describe('a process that is killed', () => {
       );
       tgtd.dieAt = Infinity;
       const next = transportOn(tgtd);
-      await next.start(call);
+      const isOpen = Array.from(tgtd.targets.values(), ({ state, admitted, units }) => {
+        return state === 'ready' && admitted.size > 0 && units.some(({ serial }) => serial === request.volumeId);
+      });
+      for (const { complete } of await next.list(call)) expect([complete]).toEqual(isOpen);
+      if (starting === 'with a start') await next.start(call);
       await next.export(request, call);
-      expect(await next.list(call)).toMatchObject([{ accessId: request.accessId, volumeId: request.volumeId }]);
+      const { accessId, volumeId } = request;
+      expect(await next.list(call)).toMatchObject([{ accessId, volumeId, complete: true }]);
       expect([...tgtd.targets.values()][0]).toMatchObject({ state: 'ready', admitted: new Set(['ALL']) });
       await next.unexport(request.accessId, call);
       expect([tgtd.targets.size, tgtd.accounts.size]).toEqual([0, 0]);

@@ -75,7 +75,7 @@ export interface Transport {
   export(request: ExportRequest, call: PluginCall): Promise<void>;
   /** Ends an access. Settles only when no write of any of its sessions can still reach the device. */
   unexport(accessId: string, call: PluginCall): Promise<void>;
-  /** All that there is of accesses, half-made ones too: what is not told would never be ended. */
+  /** What there is of accesses, half-made ones too as soon as they tell their volume: what is not told is not ended. */
   list(call: PluginCall): Promise<readonly ExportStatus[]>;
   /** Makes initiators see a new size. Does nothing for a volume that is not exported. */
   resize(volumeId: string, call: PluginCall): Promise<void>;
