@@ -1,10 +1,10 @@
 import { spawn } from 'node:child_process';
-import { mkdir, mkdtemp, readFile, realpath, rm, writeFile } from 'node:fs/promises';
+import { mkdir, mkdtemp, readdir, readFile, realpath, rm, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { delimiter, dirname, join } from 'node:path';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import { packAll, type Packed } from '../../scripts/packed.ts';
-import { documentedFiles } from './documented-files.ts';
+import { documentedFiles, documentedSnippets } from './documented-files.ts';
 import { freePort, InstalledService } from './installed-service.ts';
 
 const root = join(import.meta.dirname, '../..');
@@ -49,6 +49,10 @@ beforeAll(async () => {
   project = await realpath(await mkdtemp(join(tmpdir(), 'scoria-project-')));
   packed = await packAll(root, project);
   for (const [path, text] of await documentedFiles(join(root, 'docs/plugins.md'))) await put(path, text);
+  for (const folder of await readdir(join(root, 'packages'))) {
+    const snippets = await documentedSnippets(join(root, 'packages', folder, 'README.md'));
+    for (const [index, code] of snippets.entries()) await put(`readme-${folder}-${index + 1}.ts`, code);
+  }
   await put('package.json', JSON.stringify({ name: 'empty-project', private: true, type: 'module' }));
   const installed = await run(
     'npm',
@@ -95,7 +99,7 @@ test('every package is there once and every entry of it can be imported', async 
   ).toBe(1);
 });
 
-test('the published types serve an author: the documented plug-ins compile strictly', async () => {
+test('the published types serve an author: the documented plug-ins and the examples of every README compile strictly', async () => {
   const { code, output } = await run(
     process.execPath,
     join(root, 'node_modules/typescript-native/bin/tsc'),
@@ -106,6 +110,14 @@ test('the published types serve an author: the documented plug-ins compile stric
     ...['--exactOptionalPropertyTypes', '--noUncheckedIndexedAccess'],
   );
   expect(code, output).toBe(0);
+});
+
+test('the examples of READMEs run that need nothing but npm', async () => {
+  const examples = ['core-1', 'core-2', 'driver-file-1', 'driver-memory-1', 'store-sql-1', 'identity-local-1', 'conformance-4'];
+  await put('examples.js', examples.map((name) => `await import('./readme-${name}.ts');\n`).join(''));
+  const { code, output } = await run('node', 'examples.js');
+  expect(code, output).toBe(0);
+  expect(output).toContain('available');
 });
 
 test('the documented report of LVM is read, and refused in words of its own when it is none', async () => {
