@@ -374,14 +374,17 @@ describe('a backend in trouble', () => {
     );
     expect(listings).toBe(1);
 
-    // The deadline of a pass.
-    answer = () => {};
-    await tick();
     const last = clock.now();
+    answer = () => {};
+    // The listing is given up.
+    for (let passed = 0; passed < 3 * 60_000; passed += interval) await nextReport();
     await eventually(async () => expect(await results()).toContainEqual([scopeOfWeak, 'failed']));
     expect((await storage.reconciler.lastRun(root))?.startedAt).toBe(last);
+    const evidence = { backend: 'weak', code: 'deadline-exceeded' };
+    expect(await storage.reconciler.findings(root, { kind: 'unlisted-backend' })).toMatchObject([{ state: 'open', evidence }]);
     await tick();
     await eventually(async () => expect(await results()).toContainEqual([scopeOfWeak, 'done']));
+    expect(await storage.reconciler.findings(root, { kind: 'unlisted-backend' })).toEqual([]);
   });
 
   it('that is the storage of another one is refused, however both begin at once', async () => {
@@ -403,6 +406,20 @@ describe('a backend in trouble', () => {
       since: 0,
       reportedAt: 0,
     });
+    expect(await storage.pools.list(root)).toEqual([]);
+    expect(await storage.pools.availabilityZones()).toEqual([{ name: 'nova', available: false }]);
+  });
+
+  it('is audited also while an access loses its placement', async () => {
+    await start();
+    await types();
+    const volumeId = await volume('weak');
+    await storage.attachments.create(root, { volumeId, connector: host1 });
+    const [access] = await store.reading.accesses.ofVolume(volumeId);
+    transport.exports.clear();
+    expect((await storage.audits.run(root)).transports).toMatchObject([{ failure: null, missing: [access?.id] }]);
+    await store.transaction(({ placements }) => placements.remove(access?.placementId ?? ''));
+    expect((await storage.audits.run(root)).transports).toMatchObject([{ failure: null, missing: [] }]);
   });
 
   describe('with one pool in trouble', () => {

@@ -4,6 +4,7 @@ import { withDeadline } from '../platform/deadline.ts';
 import type { Plugins } from '../plugin/plugins.ts';
 import { wired } from '../plugin/token.ts';
 import * as tokens from '../plugin/tokens.ts';
+import { orMissing } from '../store/or-missing.ts';
 import type { Store } from '../store/store.ts';
 import type { RequestContext } from '../tenancy/request-context.ts';
 import { requireAdmin } from '../tenancy/require-admin.ts';
@@ -47,8 +48,10 @@ export interface AuditReport {
 }
 
 const page = 1000;
-/** Most time for one backend or transport, ms: whoever asked is waiting. */
-const deadline = 120_000;
+/** Most time for one backend or transport when somebody waits for the answer, ms. */
+const patience = 120_000;
+/** Most time for a listing, ms: one that takes longer hangs. */
+const longestListing = 480_000;
 
 /** Compares backends and transports with the store, both ways. Reads only; work under way can show up as a difference. */
 @wired(tokens.Store, tokens.Plugins, tokens.Backends, tokens.Clock)
@@ -93,7 +96,7 @@ export class Audits {
     work: (signal: AbortSignal) => Promise<Audit>,
   ): Promise<(Audit & { readonly failure: null }) | (Nothing & { readonly failure: AuditFailure })> {
     try {
-      return { ...(await withDeadline(this.#clock, deadline, what, work, signal)), failure: null };
+      return { ...(await withDeadline(this.#clock, patience, what, work, signal)), failure: null };
     } catch (error) {
       signal.throwIfAborted();
       const { code, message, remedy } = ScoriaError.from(error);
@@ -101,13 +104,16 @@ export class Audits {
     }
   }
 
-  /** Audits one backend. Throws when it could not be listed whole. */
+  /** Audits one backend. Throws when it could not be listed whole, `deadline-exceeded` when that took too long. */
   async backend(context: RequestContext, id: string, signal: AbortSignal): Promise<BackendAudit> {
     requireAdmin(context, 'audit the backends');
     const { name, driver } = this.#backends.get(id);
     const objects = new Map<string, ListedObject>();
-    const listing = driver.list({ signal, fence: 0, progress: () => {} });
-    for await (const object of untilAborted(listing, signal)) objects.set(object.placementId, object);
+    const list = async (inner: AbortSignal) => {
+      const listing = driver.list({ signal: inner, fence: 0, progress: () => {} });
+      for await (const object of untilAborted(listing, inner)) objects.set(object.placementId, object);
+    };
+    await withDeadline(this.#clock, longestListing, `Listing backend ${name}`, list, signal);
     // The store is read after the backend: what is made meanwhile has its placement already.
     const missing: Placement[] = [];
     for (let after: string | null = null; ;) {
@@ -134,7 +140,10 @@ export class Audits {
     const missing: string[] = [];
     for (const access of accesses) {
       if (access.state !== 'open' || published.has(access.id)) continue;
-      const { backendId } = await this.#store.reading.placements.get(access.placementId);
+      const placement = await orMissing(this.#store.reading.placements.get(access.placementId));
+      // Ended since the accesses were read.
+      if (!placement) continue;
+      const { backendId } = placement;
       if (this.#backends.servedIds().includes(backendId) && this.#backends.get(backendId).transport === transport)
         missing.push(access.id);
     }

@@ -7,7 +7,7 @@ import type { Store } from '../store/store.ts';
 import type { RequestContext } from '../tenancy/request-context.ts';
 import { requireAdmin } from '../tenancy/require-admin.ts';
 import type { BackendCondition } from './backend-reporter.ts';
-import { type Backend, type BackendFault, hostString, missedReports, newestNamed } from './backend.ts';
+import { type Backend, type BackendFault, hostString, newestNamed, silenceSince } from './backend.ts';
 import type { Backends } from './backends.ts';
 import type { PoolClaims } from './placement.ts';
 
@@ -123,8 +123,8 @@ export class BackendStates {
 
   /** The fault of a backend that nobody has reported for long. */
   #silence(backend: Described, reportedAt: number | null): BackendFault | null {
-    const silence = this.#clock.now() - (reportedAt ?? 0);
-    if (reportedAt === null || silence <= missedReports * this.#settings.reportInterval) return null;
+    const silence = reportedAt === null ? null : silenceSince(reportedAt, this.#clock.now(), this.#settings);
+    if (silence === null) return null;
     const { code, message, remedy } = new ScoriaError(
       'backend-unavailable',
       `Nobody has reported backend ${hostString(backend)} for ${Math.round(silence / 1000)} s.`,

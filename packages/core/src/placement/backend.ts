@@ -1,4 +1,5 @@
 import { type ErrorData, ScoriaError } from '../error/scoria-error.ts';
+import type { Settings } from '../plugin/settings.ts';
 import type { Repositories } from '../store/store.ts';
 import type { DriverCapability, PoolReport } from '../volume/driver.ts';
 
@@ -14,7 +15,17 @@ export interface ReportedPool extends PoolReport {
 }
 
 /** Reports that may be missing before a backend or service is taken as gone. */
-export const missedReports = 6;
+const missedReports = 6;
+
+/**
+ * How long a backend or service has given no sign of life, ms, when that is too long: it is taken as gone. Else `null`.
+ *
+ * @param seenAt - when it did last, ms.
+ */
+export function silenceSince(seenAt: number, now: number, { reportInterval }: Pick<Settings, 'reportInterval'>): number | null {
+  const silence = now - seenAt;
+  return silence > missedReports * reportInterval ? silence : null;
+}
 
 /** A backend as its volume service last described it. */
 export interface Backend {
@@ -44,10 +55,10 @@ export function hostString(backend: Pick<Backend, 'host' | 'name'>, pool?: strin
 
 /** Of the storages that were known by a name on a host, the one that was reported last. */
 export function newestNamed(backends: readonly Backend[], host: string, name: string): Backend | undefined {
-  return backends
-    .filter((backend) => backend.host === host && backend.name === name)
-    .toSorted((a, b) => b.reportedAt - a.reportedAt)[0];
+  return newest(backends.filter((backend) => backend.host === host && backend.name === name));
 }
+
+const newest = (backends: readonly Backend[]): Backend | undefined => backends.toSorted((a, b) => b.reportedAt - a.reportedAt)[0];
 
 /** A host string `host@backend` or `host@backend#pool`, resolved. */
 export interface NamedPlace {
@@ -56,10 +67,13 @@ export interface NamedPlace {
   readonly pool: string | undefined;
 }
 
-/** What a host string names; `undefined` when there is no such backend, or it has no such pool. */
+/**
+ * What a host string names; `undefined` when there is no such backend, or it has no such pool. Of storage that was
+ * replaced, the present one.
+ */
 export function placeNamed(backends: readonly Backend[], host: string): NamedPlace | undefined {
   const [label = '', pool] = host.split('#');
-  const backend = backends.find((each) => hostString(each) === label);
+  const backend = newest(backends.filter((each) => hostString(each) === label));
   if (!backend || (pool !== undefined && !backend.pools.some(({ name }) => name === pool))) return undefined;
   return { backend, pool };
 }

@@ -7,7 +7,7 @@ import type { ListedObject, PluginCall } from '../volume/driver.ts';
 import { collectPlacement } from './collect-placement.ts';
 import type { Finding } from './finding.ts';
 import { atOnce, type MendOutcome, type Observation, type PassTools, type PassView } from './observation.ts';
-import { orMissing } from './or-missing.ts';
+import { orMissing } from '../store/or-missing.ts';
 import { type Unlisted, wholeListing } from './whole-listing.ts';
 
 /** With more operations under way than this, none can be ruled out, and no object is removed. */

@@ -6,7 +6,7 @@ import { settledStatus } from '../volume/settled-status.ts';
 import { settledVolumeStatuses, type Volume, type VolumeStatus, type VolumeTransition } from '../volume/volume.ts';
 import { allAttachments } from './all-attachments.ts';
 import { atOnce, type MendOutcome, type Observation, type PassTools, type PassView } from './observation.ts';
-import { orMissing } from './or-missing.ts';
+import { orMissing } from '../store/or-missing.ts';
 
 /** Looks in the store itself for what should have ended long ago. */
 export async function observeCatalogue(tools: PassTools): Promise<PassView> {

@@ -7,7 +7,7 @@ import type { AnyTransport, ExportStatus } from '../transport/transport.ts';
 import { allAttachments } from './all-attachments.ts';
 import { endAccess } from './end-access.ts';
 import { atOnce, type MendOutcome, type Observation, type PassTools, type PassView } from './observation.ts';
-import { orMissing } from './or-missing.ts';
+import { orMissing } from '../store/or-missing.ts';
 import { type Unlisted, wholeListing } from './whole-listing.ts';
 import { publishAccess } from './publish-access.ts';
 

@@ -1,5 +1,5 @@
 import { ScoriaError } from '../error/scoria-error.ts';
-import { type Backend, hostString, missedReports } from '../placement/backend.ts';
+import { type Backend, hostString, silenceSince } from '../placement/backend.ts';
 import type { PoolClaims } from '../placement/placement.ts';
 import type { Clock } from '../platform/clock.ts';
 import type { Plugins } from '../plugin/plugins.ts';
@@ -99,8 +99,8 @@ export class Scheduler {
   #outage(backend: Backend): string | null {
     if (backend.fault !== null) return backend.fault.message;
     if (!backend.enabled) return `disabled${backend.disabledReason ? `: ${backend.disabledReason}` : ''}`;
-    const silence = this.#clock.now() - backend.reportedAt;
-    return silence > missedReports * this.#settings.reportInterval ? `no sign of life for ${Math.round(silence / 1000)} s` : null;
+    const silence = silenceSince(backend.reportedAt, this.#clock.now(), this.#settings);
+    return silence === null ? null : `no sign of life for ${Math.round(silence / 1000)} s`;
   }
 
   #judge(state: PoolState, request: PlacementRequest): Refusal | null {

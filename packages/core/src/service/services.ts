@@ -1,6 +1,6 @@
 import { ScoriaError } from '../error/scoria-error.ts';
 import type { BackendStates } from '../placement/backend-states.ts';
-import { missedReports } from '../placement/backend.ts';
+import { silenceSince } from '../placement/backend.ts';
 import type { Clock } from '../platform/clock.ts';
 import type { Log } from '../platform/log.ts';
 import type { Settings, WorkerSettings } from '../plugin/settings.ts';
@@ -66,7 +66,7 @@ export class Services {
     const services = await this.#store.reading.services.list();
     const now = this.#clock.now();
     return services.map((service) => {
-      const silent = now - service.seenAt > missedReports * this.#settings.reportInterval;
+      const silent = silenceSince(service.seenAt, now, this.#settings) !== null;
       // Storage that was replaced stays known under the same host, and is down for good.
       const served = backends.filter(({ host }) => host === service.host);
       const down = served.length > 0 && served.every(({ state }) => state === 'down');

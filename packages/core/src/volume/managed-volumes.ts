@@ -10,7 +10,7 @@ import type { Settings } from '../plugin/settings.ts';
 import { wired } from '../plugin/token.ts';
 import * as tokens from '../plugin/tokens.ts';
 import type { Quotas } from '../quota/quotas.ts';
-import { orMissing } from '../reconciliation/or-missing.ts';
+import { orMissing } from '../store/or-missing.ts';
 import type { PoolChoice, Scheduler } from '../scheduling/scheduler.ts';
 import type { Repositories, Store } from '../store/store.ts';
 import { type RequestContext, tenancyOf } from '../tenancy/request-context.ts';
