@@ -1,4 +1,12 @@
-import { type BlockStorage, hasEnded, type Placement, ScoriaError, type Snapshot, type Volume } from '@scoria/core';
+import {
+  type Attachment,
+  type BlockStorage,
+  hasEnded,
+  type Placement,
+  ScoriaError,
+  type Snapshot,
+  type Volume,
+} from '@scoria/core';
 import { z } from 'zod';
 import { blocks, spacing, stampOf, type Stamps, stampsOf, stampsWithin, WriteHistory } from './content-oracle.ts';
 import { administrator, member, projects, root } from './callers.ts';
@@ -15,6 +23,9 @@ const hosts = ['iqn.2026-11.test:h1', 'iqn.2026-11.test:h2', 'iqn.2026-11.test:h
 /** Name of volumes that were taken over. */
 export const takenOverName = 'taken over';
 
+/** What the names of machines begin with that attach by the older calls. */
+export const olderMachine = 'older-';
+
 /** An operation that was promised, and what is to be looked at when it has ended. */
 interface Promised {
   readonly operationId: string;
@@ -28,6 +39,8 @@ const unmanaging = z.object({ placementId: z.string().nullable() });
 export class Clients implements Acting {
   readonly promised: Promised[] = [];
   readonly histories = new WriteHistories();
+  /** Attachments whose connection was ended by itself. */
+  readonly disconnected = new Set<string>();
   /** What snapshots hold since they were finished. */
   readonly captured = new Map<string, Stamps>();
   /** Volumes that were let go. */
@@ -267,7 +280,6 @@ export class Clients implements Acting {
     if (!volume) return;
     const initiator = hosts[random.below(hosts.length)] ?? '';
     const instanceId = `machine-${random.next()}`;
-    const seat = volume.hostString?.includes('@c') ? 'volume-2' : 'volume-1';
     const session = await this.#call(
       random,
       async (storage) => {
@@ -278,27 +290,64 @@ export class Clients implements Acting {
         await storage.attachments.complete(context, id);
         return this.#world.target.login(accessId ?? '', String(info?.data['secret']), initiator);
       },
-      seat,
+      seatOf(volume),
+    );
+    if (session) this.#hosts.write(session, volume.id).catch((error: unknown) => this.#judge(error));
+  }
+
+  /** The same by the older calls of the API; now and then the reservation alone. */
+  async attachOlder(random: SeededRandom, project: string): Promise<void> {
+    const volume = await this.#volume(random, project);
+    if (!volume) return;
+    const initiator = hosts[random.below(hosts.length)] ?? '';
+    const [context, instanceId, reserves] = [member(project), `${olderMachine}${random.next()}`, random.chance(0.5)];
+    const session = await this.#call(
+      random,
+      async ({ connections }) => {
+        if (reserves) await connections.reserve(context, volume.id);
+        if (reserves && random.chance(0.2)) return connections.unreserve(context, volume.id);
+        const { data } = await connections.initializeConnection(context, volume.id, { initiator, host: initiator });
+        await connections.attach(context, volume.id, { instanceId, hostName: initiator });
+        return this.#world.target.login(String(data['accessId']), String(data['secret']), initiator);
+      },
+      seatOf(volume),
     );
     if (session) this.#hosts.write(session, volume.id).catch((error: unknown) => this.#judge(error));
   }
 
   async detach(random: SeededRandom, project: string): Promise<void> {
-    const attachments = await this.#world.store.reading.attachments.list({ projectId: project }, everything);
+    await this.#detach(random, project, (storage, { id }) => storage.attachments.delete(member(project), id));
+  }
+
+  /** The same by the older calls, sometimes without waiting for the first. */
+  async detachOlder(random: SeededRandom, project: string): Promise<void> {
+    await this.#detach(random, project, async ({ connections }, { id, volumeId, connector }) => {
+      const [context, waits] = [member(project), random.chance(0.7)];
+      if (connector) this.disconnected.add(id);
+      const terminated = connector && connections.terminateConnection(context, volumeId, connector);
+      if (waits) await terminated;
+      else terminated?.catch((error: unknown) => this.#judge(error));
+      await connections.detach(context, volumeId, { attachmentId: id });
+    });
+  }
+
+  /** Ends some attachment, and looks whether it is really gone when the call returns. */
+  async #detach(
+    random: SeededRandom,
+    project: string,
+    end: (storage: BlockStorage, attachment: Attachment) => Promise<void>,
+  ): Promise<void> {
+    const { reading } = this.#world.store;
+    const attachments = await reading.attachments.list({ projectId: project }, everything);
     const attachment = attachments[random.below(Math.max(1, attachments.length))];
     if (!attachment) return;
-    const { hostString } = await this.#world.store.reading.volumes.get('every-project', attachment.volumeId);
-    const seat = hostString?.includes('@c') ? 'volume-2' : 'volume-1';
-    const detached = await this.#call(
-      random,
-      async (storage) => {
-        await storage.attachments.delete(member(project), attachment.id);
-        return true;
-      },
-      seat,
-    );
-    if (!detached || attachment.accessId === null) return;
-    const accesses = await this.#world.store.reading.accesses.all();
+    const volume = await reading.volumes.get('every-project', attachment.volumeId);
+    const detached = await this.#call(random, (storage) => end(storage, attachment).then(() => true), seatOf(volume));
+    if (!detached) return;
+    const left = await reading.attachments.list({ projectId: project }, everything);
+    if (left.some(({ id }) => id === attachment.id)) this.#world.find(`attachment ${attachment.id} outlives its detach`);
+    if (attachment.accessId === null) return;
+    const accesses = await reading.accesses.all();
     if (!accesses.some(({ id }) => id === attachment.accessId)) this.#ended.add(attachment.accessId);
   }
 
@@ -417,6 +466,9 @@ export class Clients implements Acting {
     return snapshots[random.below(Math.max(1, snapshots.length))];
   }
 }
+
+/** Host of the process that serves a volume. */
+const seatOf = ({ hostString }: Volume) => (hostString?.includes('@c') ? 'volume-2' : 'volume-1');
 
 /** Every kind of action has its method. */
 type Acting = Record<ActionKind, (random: SeededRandom, project: string) => Promise<void>>;

@@ -17,6 +17,8 @@ const weights = {
   deleteVolume: 8,
   attach: 14,
   detach: 11,
+  attachOlder: 5,
+  detachOlder: 5,
   cancel: 3,
   trespass: 5,
   kill: 5,

@@ -1,7 +1,7 @@
 import { ScoriaError } from '@scoria/core';
 import { faultsAtRest, type Rested, unended } from './at-rest.ts';
 import { member, projects, root } from './callers.ts';
-import { Clients, takenOverName } from './clients.ts';
+import { Clients, olderMachine, takenOverName } from './clients.ts';
 import { stampsOf } from './content-oracle.ts';
 import type { Plan } from './plan.ts';
 import { type Sabotage, unit, unitsOfArray, World } from './world.ts';
@@ -36,6 +36,7 @@ export async function simulate(plan: Plan, sabotage: Sabotage = {}): Promise<Ver
       await world.time.settled();
     }
     if (world.findings.length === 0) await recover(world, clients);
+    if (world.findings.length === 0) await endDisconnected(world, clients);
     if (world.findings.length === 0) await rest(world, clients);
   } catch (error) {
     world.find(String(error));
@@ -88,6 +89,18 @@ async function recover(world: World, clients: Clients): Promise<void> {
   await world.time.drive(world.time.sleep(120_000));
   await world.time.until(quiet, recovery, 'The end of every operation');
   await inspect(world, clients);
+}
+
+/**
+ * Whoever ended a connection by itself, and was not answered, ends the attachment too; and so does who noted by the older
+ * calls that a machine has a volume whose connection somebody else had ended meanwhile.
+ */
+async function endDisconnected({ store, seats, time }: World, { disconnected }: Clients): Promise<void> {
+  for (const { id, accessId, projectId, instanceId } of await store.reading.attachments.list('every-project', { limit: 1000 })) {
+    const { storage } = seats.find((seat) => seat.storage !== null) ?? {};
+    const older = disconnected.has(id) || instanceId?.startsWith(olderMachine);
+    if (accessId === null && older && storage) await time.drive(storage.attachments.delete(member(projectId), id));
+  }
 }
 
 async function rest(world: World, clients: Clients): Promise<void> {

@@ -18,16 +18,28 @@ const unexpected = (what: string, value: unknown) =>
     `The store holds ${typeof value === 'object' ? 'a null or a blob' : `'${String(value)}'`} where ${what} belongs`,
   );
 
-/** Text. */
+/** Text. `invalid-input` for what engines cut off or change: a NUL character, half of a surrogate pair. */
 export function text(): Column<string, string> {
   return {
     nullable: false,
-    write: (value) => value,
+    write: (value) => {
+      if (!value.includes('\0') && value.isWellFormed()) return value;
+      throw new ScoriaError(
+        'invalid-input',
+        `Text must not have a NUL character or half of a surrogate pair: ${JSON.stringify(value)}`,
+      );
+    },
     read: (sql) => {
       if (typeof sql !== 'string') throw unexpected('text', sql);
       return sql;
     },
   };
+}
+
+/** Text that programs may have printed: what cannot be kept is replaced. */
+export function printedText(): Column<string, string> {
+  const column = text();
+  return { ...column, write: (value) => column.write(value.toWellFormed().replaceAll('\0', '\ufffd')) };
 }
 
 /** One of several words, for states and kinds. The compiler checks that none is left out. */

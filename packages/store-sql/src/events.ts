@@ -9,7 +9,7 @@ import {
 } from '@scoria/core';
 import { z } from 'zod';
 import { json } from './column.ts';
-import type { Session } from './session.ts';
+import { removeOldest, type Session } from './session.ts';
 
 const payloadColumn = json<Readonly<Record<string, string>>>(z.record(z.string(), z.string()));
 
@@ -53,9 +53,8 @@ export class SqlEvents implements EventRepository {
     return row?.latest ?? 0;
   }
 
-  async removeOlderThan(before: number): Promise<number> {
-    const { numDeletedRows } = await this.#session.db.deleteFrom('events').where('at', '<', before).executeTakeFirst();
-    return Number(numDeletedRows);
+  removeOlderThan(before: number, limit: number): Promise<number> {
+    return removeOldest(this.#session, { table: 'events', key: ['sequence'], time: 'at' }, before, limit);
   }
 }
 

@@ -1,8 +1,8 @@
 import type { ListQuery, Message, MessageField, MessageRepository, Tenancy } from '@scoria/core';
 import { sql } from 'kysely';
-import { nullable, number, text, word } from './column.ts';
+import { nullable, number, printedText, text, word } from './column.ts';
 import { listRows, type ListSource } from './list.ts';
-import { equals, insertEntity, removeRows, selectEntities, type Session } from './session.ts';
+import { equals, insertEntity, removeOldest, removeRows, selectEntities, type Session } from './session.ts';
 import { defineTable } from './table.ts';
 import { notFound, ownedBy } from './visibility.ts';
 
@@ -16,7 +16,7 @@ export const messageTable = defineTable<Message>()('messages', {
   level: word<Message['level']>('ERROR'),
   code: text(),
   action: text(),
-  text: text(),
+  text: printedText(),
   createdAt: number(),
   guaranteedUntil: number(),
 });
@@ -73,7 +73,7 @@ export class SqlMessages implements MessageRepository {
     if (removed === 0) throw notFound('Message', id);
   }
 
-  removeExpired(now: number): Promise<number> {
-    return removeRows(this.#session, messageTable, sql`guaranteed_until < ${now}`);
+  removeExpired(now: number, limit: number): Promise<number> {
+    return removeOldest(this.#session, { table: 'messages', key: ['id'], time: 'guaranteed_until' }, now, limit);
   }
 }

@@ -24,7 +24,7 @@ import {
   equals,
   insertEntity,
   isOneOf,
-  removeRows,
+  removeOldest,
   selectEntities,
   updateEntities,
   type Row,
@@ -227,9 +227,8 @@ export class SqlOperations implements OperationRepository {
     }
   }
 
-  async removeEnded(before: number, limit: number): Promise<number> {
-    const ended = sql`select id from operations where ended_at < ${before} order by ended_at limit ${limit}`;
-    return removeRows(this.#session, operationTable, sql`id in (${ended})`);
+  removeEnded(before: number, limit: number): Promise<number> {
+    return removeOldest(this.#session, { table: 'operations', key: ['id'], time: 'ended_at' }, before, limit);
   }
 
   journal(operationId: string): Promise<readonly JournalEntry[]> {

@@ -1,7 +1,6 @@
 import { ScoriaError, type RememberedRequest, type RememberedRequestRepository } from '@scoria/core';
-import { sql } from 'kysely';
 import { nullable, number, text } from './column.ts';
-import { equals, insertEntity, removeRows, selectEntities, type Session } from './session.ts';
+import { equals, insertEntity, removeOldest, selectEntities, type Session } from './session.ts';
 import { defineTable } from './table.ts';
 
 /** Table `remembered_requests`. */
@@ -41,7 +40,8 @@ export class SqlRememberedRequests implements RememberedRequestRepository {
     await insertEntity(this.#session, rememberedRequestTable, request, `The idempotency key ${request.key} was used already.`);
   }
 
-  removeOlderThan(before: number): Promise<number> {
-    return removeRows(this.#session, rememberedRequestTable, sql`created_at < ${before}`);
+  removeOlderThan(before: number, limit: number): Promise<number> {
+    const ageing = { table: 'remembered_requests', key: ['project_id', 'key'], time: 'created_at' };
+    return removeOldest(this.#session, ageing, before, limit);
   }
 }

@@ -53,6 +53,20 @@ export async function removeRows(
   return Number(result.numAffectedRows ?? 0);
 }
 
+/** What is removed by its age: a table, its key, and the column of its time. */
+export interface Ageing {
+  readonly table: string;
+  readonly key: readonly string[];
+  readonly time: string;
+}
+
+/** Removes rows from before `before`, the oldest first, at most `limit`; returns how many. */
+export function removeOldest(session: Session, { table, key, time }: Ageing, before: number, limit: number): Promise<number> {
+  const keys = sql.join(key.map((column) => sql.ref(column)));
+  const oldest = sql`select ${keys} from ${sql.table(table)} where ${sql.ref(time)} < ${before} order by ${sql.ref(time)} limit ${limit}`;
+  return removeRows(session, { name: table }, sql`(${keys}) in (${oldest})`);
+}
+
 /** The entities of a table that meet the conditions, in the given order. */
 export async function selectEntities<Entity>(
   session: Session,

@@ -229,6 +229,17 @@ test('quotas: set by resource, for projects and classes apart', async () => {
   expect(await quotas.ofClass('a')).toEqual({ volumes: 1 });
 });
 
+test('text that would be read back otherwise is refused, and what a program printed is made fit', async () => {
+  await using store = await openStore();
+  for (const name of ['a\0b', '\ud800']) {
+    const insertion = store.transaction((r) => r.volumes.insert(volume({ name })));
+    await expect(insertion).rejects.toMatchObject({ code: 'invalid-input' });
+  }
+  expect(await store.reading.volumes.count('every-project', {})).toBe(0);
+  await store.transaction((r) => r.messages.insert(message({ text: 'a\0b\ud800' })));
+  expect(await store.reading.messages.get(own, 'message-1')).toMatchObject({ text: 'a\ufffdb\ufffd' });
+});
+
 test('messages: seen and removed by their project, gone after their time', async () => {
   await using store = await openStore();
   await store.transaction(async (r) => {
@@ -239,7 +250,7 @@ test('messages: seen and removed by their project, gone after their time', async
   expect(await messages.get(own, 'message-1')).toEqual(message());
   await expect(store.transaction((r) => r.messages.remove(other, 'message-1'))).rejects.toThrow('could not be found');
   expect((await messages.list(own, {})).map(({ id }) => id)).toEqual(['message-2', 'message-1']);
-  expect(await store.transaction((r) => r.messages.removeExpired(201))).toBe(1);
+  expect(await store.transaction((r) => r.messages.removeExpired(201, 9))).toBe(1);
   await store.transaction((r) => r.messages.remove(own, 'message-2'));
   expect(await messages.list('every-project', {})).toEqual([]);
 });
@@ -256,7 +267,9 @@ test('events: an ascending sequence that is never reused, seen by project', asyn
   ]);
   expect((await events.after('every-project', 0, 1)).map(({ sequence }) => sequence)).toEqual([1]);
   expect((await events.after('every-project', 1, 9)).map(({ sequence }) => sequence)).toEqual([2]);
-  expect(await store.transaction((r) => r.events.removeOlderThan(11))).toBe(2);
+  expect(await store.transaction((r) => r.events.removeOlderThan(11, 1))).toBe(1);
+  expect((await events.after('every-project', 0, 9)).map(({ sequence }) => sequence)).toEqual([2]);
+  expect(await store.transaction((r) => r.events.removeOlderThan(11, 9))).toBe(1);
   await store.transaction((r) => r.events.append([event('c', 'project-1')], 12));
   expect(await events.latest()).toBe(3);
 });

@@ -73,7 +73,7 @@ export class VolumeConnections {
     });
     const { id } = await this.#attachments.connected(context, accepted);
     const info = await this.#attachments.connectionInfo(context, id);
-    if (!info) throw new ScoriaError('internal', `Attachment ${id} has no connection after it was connected`);
+    if (!info) throw new ScoriaError('invalid-state', `The connection of attachment ${id} was ended by somebody else meanwhile.`);
     return info;
   }
 

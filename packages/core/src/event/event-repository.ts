@@ -8,6 +8,6 @@ export interface EventRepository {
   after(tenancy: Tenancy, sequence: number, limit: number): Promise<readonly StoredEvent[]>;
   /** Sequence number of the newest event, 0 when there is none. */
   latest(): Promise<number>;
-  /** Removes events older than `before`; returns how many. */
-  removeOlderThan(before: number): Promise<number>;
+  /** Removes events older than `before`, at most `limit`, oldest first; returns how many. */
+  removeOlderThan(before: number, limit: number): Promise<number>;
 }

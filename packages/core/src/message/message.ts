@@ -39,6 +39,6 @@ export interface MessageRepository {
   list(tenancy: Tenancy, query: ListQuery<MessageField>): Promise<readonly Message[]>;
   /** `not-found` as {@link get}. */
   remove(tenancy: Tenancy, id: string): Promise<void>;
-  /** Removes those guaranteed until before `now`; returns how many. */
-  removeExpired(now: number): Promise<number>;
+  /** Removes those guaranteed until before `now`, at most `limit`, oldest first; returns how many. */
+  removeExpired(now: number, limit: number): Promise<number>;
 }

@@ -20,6 +20,6 @@ export interface RememberedRequestRepository {
   find(projectId: string, key: string): Promise<RememberedRequest | undefined>;
   /** `conflict` when the project has used the key. */
   insert(request: RememberedRequest): Promise<void>;
-  /** Removes those from before `before`; returns how many. */
-  removeOlderThan(before: number): Promise<number>;
+  /** Removes those from before `before`, at most `limit`, oldest first; returns how many. */
+  removeOlderThan(before: number, limit: number): Promise<number>;
 }

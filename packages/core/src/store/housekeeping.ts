@@ -2,14 +2,14 @@ import type { Clock } from '../platform/clock.ts';
 import type { Log } from '../platform/log.ts';
 import { wired } from '../plugin/token.ts';
 import * as tokens from '../plugin/tokens.ts';
-import type { Store } from './store.ts';
+import type { Repositories, Store } from './store.ts';
 
 const hour = 3600 * 1000;
 const day = 24 * hour;
 
 /** How long what is over is kept, in milliseconds. */
 const kept = { events: 7 * day, rememberedRequests: day, operations: 90 * day };
-/** Operations removed at once, so that nobody waits for a long transaction. */
+/** Rows removed at once, so that nobody waits for a long transaction. */
 const batch = 1000;
 
 /** Forgets what is old: events, user messages past their time, named requests, and operations that ended long ago. */
@@ -46,13 +46,14 @@ export class Housekeeping {
 
   async #clean(): Promise<void> {
     const now = this.#clock.now();
-    await this.#store.transaction(async ({ events, messages, rememberedRequests }) => {
-      await messages.removeExpired(now);
-      await events.removeOlderThan(now - kept.events);
-      await rememberedRequests.removeOlderThan(now - kept.rememberedRequests);
-    });
-    for (let removed = batch; removed === batch && !this.#stopped;) {
-      removed = await this.#store.transaction(({ operations }) => operations.removeEnded(now - kept.operations, batch));
+    const removals: readonly ((repositories: Repositories) => Promise<number>)[] = [
+      ({ messages }) => messages.removeExpired(now, batch),
+      ({ events }) => events.removeOlderThan(now - kept.events, batch),
+      ({ rememberedRequests }) => rememberedRequests.removeOlderThan(now - kept.rememberedRequests, batch),
+      ({ operations }) => operations.removeEnded(now - kept.operations, batch),
+    ];
+    for (const remove of removals) {
+      for (let removed = batch; removed === batch && !this.#stopped;) removed = await this.#store.transaction(remove);
     }
   }
 }
