@@ -387,6 +387,35 @@ describe('a backend in trouble', () => {
     expect(await storage.reconciler.findings(root, { kind: 'unlisted-backend' })).toEqual([]);
   });
 
+  it('comes into service also when its transport cannot end what it has published for nobody', async () => {
+    const accessId = systemRandom.uuid();
+    const list = transport.list.bind(transport);
+    const stray = { accessId, volumeId: systemRandom.uuid(), readOnly: false, complete: true, sessions: [] };
+    transport.list = async () => [...(await list()), stray];
+    const asked: string[] = [];
+    transport.unexport = async (id) => {
+      asked.push(id);
+      throw new ScoriaError('transport-failed', 'The session does not end.');
+    };
+    await start();
+    expect([...(await states()).values()].map(({ state }) => state)).toEqual(['up', 'up']);
+    expect(new Set(asked)).toEqual(new Set([accessId]));
+  });
+
+  it('that has lost a pool says so to who wants more of it', async () => {
+    await start();
+    await types();
+    const id = await volume('weak');
+    tell = () => [];
+    await nextReport();
+    await eventually(async () => expect((await weak()).pools).toMatchObject([{ total: null, placements: 1 }]));
+    const { operationId } = await storage.volumes.extend(root, id, 2 * mib);
+    await expect(storage.operations.wait(operationId, patience)).rejects.toMatchObject({
+      code: 'no-valid-backend',
+      message: expect.stringContaining('host@weak#pool: its backend does not report it (service)'),
+    });
+  });
+
   it('that is the storage of another one is refused, however both begin at once', async () => {
     arrays.weak = arrays.sound;
     await start();

@@ -16,7 +16,7 @@ export interface PublishingTools {
 
 /**
  * For a backend that comes into service: every open access to its volumes is exported as before, and what its transport has
- * that no access asks for is ended. An access that cannot be exported is told in the log, and left to the reconciler.
+ * that no access asks for is ended. What cannot be exported or ended is told in the log, and left to the reconciler.
  */
 export async function publishAgain(
   transport: Transport,
@@ -42,5 +42,11 @@ export async function publishAgain(
   const published = await transport.list(call);
   // Read after the transport: an access of another backend that is in service may have come since, and it is in the store first.
   const wanted = new Set((await accesses.all()).map(({ id }) => id));
-  for (const { accessId } of published) if (!wanted.has(accessId)) await transport.unexport(accessId, call);
+  for (const { accessId } of published) {
+    if (wanted.has(accessId)) continue;
+    await transport.unexport(accessId, call).catch((error: unknown) => {
+      call.signal.throwIfAborted();
+      log.error({ err: ScoriaError.from(error), accessId }, 'an export without an access could not be ended');
+    });
+  }
 }

@@ -61,8 +61,11 @@ export class Scheduler {
         refused.push({ pool: hostString(backend), by: 'service', reason: outage });
         continue;
       }
-      for (const state of poolStates(backend, claims)) {
-        if (only?.pool && state.report.name !== only.pool) continue;
+      const states = poolStates(backend, claims).filter(({ report }) => !only?.pool || report.name === only.pool);
+      if (only?.pool && states.length === 0) {
+        refused.push({ pool: hostString(backend, only.pool), by: 'service', reason: 'its backend does not report it' });
+      }
+      for (const state of states) {
         const { hostString: pool, report } = state;
         const refusal = report.fault ? { pool, by: 'service', reason: report.fault.message } : this.#judge(state, request);
         if (refusal) refused.push(refusal);
