@@ -18,15 +18,21 @@ const ownPlugins: Readonly<Record<string, () => Promise<{ readonly default: unkn
   '@scoria/scheduler-weighers/allocated-capacity-weigher': () => import('@scoria/scheduler-weighers/allocated-capacity-weigher'),
 };
 
-/** Imports every module that a configuration names. What cannot be imported becomes a fault like any other of the configuration. */
-export async function loadPlugins(source: ConfigurationSource): Promise<PluginConfiguration> {
+/** Longest that a module may take to load, ms. */
+const longestLoad = 30_000;
+
+/**
+ * Imports every module that a configuration names. What cannot be imported becomes a fault like any other of the configuration.
+ *
+ * @param patience - longest that one may take, ms.
+ */
+export async function loadPlugins(source: ConfigurationSource, patience = longestLoad): Promise<PluginConfiguration> {
   const { backends, transports, scheduler } = source.configuration;
   const load = async <Entry extends { readonly plugin: string }>(entry: Entry) => {
     try {
-      return { ...entry, plugin: await importPlugin(entry.plugin, source.directory) };
+      return { ...entry, plugin: await soon(importPlugin(entry.plugin, source.directory), patience) };
     } catch (error) {
-      const reason = error instanceof Error ? error.message.split('\n')[0] : String(error);
-      return { ...entry, plugin: new Error(`${entry.plugin} cannot be loaded: ${reason}`, { cause: error }) };
+      return { ...entry, plugin: new Error(`${entry.plugin} cannot be loaded: ${reasonOf(error)}`, { cause: error }) };
     }
   };
   const loadAll = async <Entry extends { readonly plugin: string }>(entries: Readonly<Record<string, Entry>>) =>
@@ -56,4 +62,23 @@ async function importPlugin(name: string, directory: string): Promise<unknown> {
   }
   const module: unknown = await import(pathToFileURL(file).href);
   return typeof module === 'object' && module !== null && 'default' in module ? module.default : undefined;
+}
+
+/** Waits for a module. The timer keeps the process alive: one that waits for nothing else would end without a word. */
+async function soon<T>(loaded: Promise<T>, patience: number): Promise<T> {
+  const { promise, reject } = Promise.withResolvers<never>();
+  const timer = setTimeout(() => reject(new Error(`it was still loading after ${patience} ms`)), patience);
+  try {
+    return await Promise.race([loaded, promise]);
+  } finally {
+    clearTimeout(timer);
+  }
+}
+
+/** What was thrown, in a line; with the place where code cannot be parsed, which only the stack has. */
+function reasonOf(thrown: unknown): string {
+  if (!(thrown instanceof Error)) return String(thrown);
+  const [message = ''] = thrown.message.split('\n');
+  const place = thrown instanceof SyntaxError ? thrown.stack?.split('\n')[0] : undefined;
+  return place?.startsWith('file:') ? `${message} (${place})` : message;
 }

@@ -254,3 +254,16 @@ describe('errors', () => {
     ]);
   });
 });
+
+describe('what is thrown without being an error', () => {
+  it.each<[unknown, string]>([
+    ['array is full', 'backend b: create failed: array is full'],
+    [undefined, 'backend b: create failed: it threw undefined, which is no Error'],
+    [{ password: 'secret' }, 'backend b: create failed: it threw object, which is no Error'],
+  ])('%j gets the code of the plug-in and the name of the verb', async (thrown, message) => {
+    await expect(guard.call('create', rule('v'), call(), () => Promise.reject(thrown))).rejects.toMatchObject({
+      code: 'backend-failed',
+      message,
+    });
+  });
+});

@@ -122,7 +122,12 @@ export class Guard {
   coded(verb: string, thrown: unknown): ScoriaError {
     if (thrown instanceof ScoriaError) return thrown;
     if (thrown instanceof Error && 'code' in thrown && isErrorCode(thrown.code)) return ScoriaError.from(thrown);
-    const message = thrown instanceof Error ? thrown.message : String(thrown);
+    const message = thrown instanceof Error ? thrown.message : wordsOf(thrown);
     return new ScoriaError(this.#fallback, `${this.#name}: ${verb} failed: ${message}`, { cause: thrown });
   }
+}
+
+/** Words for something thrown that is no error. What is in an object is not told: it may be a secret. */
+function wordsOf(thrown: unknown): string {
+  return typeof thrown === 'string' ? thrown : `it threw ${typeof thrown}, which is no Error`;
 }
