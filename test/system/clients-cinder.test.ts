@@ -185,9 +185,7 @@ describe.concurrent('cinder', { timeout: 240_000 }, () => {
     expect(await admin.cinderFails('manage', host, 'note.txt')).toMatch(/type file-1.*HTTP 400/);
     const noDisk = ['--volume-type', 'file-2', '--id-type', 'source-id', host, 'note.txt'];
     const failed = idOf(await admin.cinder('manage', ...noDisk));
-    await until('the end of the attempt', async () =>
-      (await api.volume(failed)).status === 'error' ? true : undefined,
-    );
+    await until('the end of the attempt', async () => ((await api.volume(failed)).status === 'error' ? true : undefined));
     await admin.cinder('delete', failed);
     await api.volumeIsGone(failed);
     expect(await readFile(join(place, 'note.txt'), 'utf8')).toBe('no disk');
@@ -232,6 +230,31 @@ describe.concurrent('cinder', { timeout: 240_000 }, () => {
     expect(await bob.cinderFails('get-pools')).toContain('HTTP 403');
     expect(rowsOf(await bob.cinder('availability-zone-list'))).toEqual([{ Name: 'nova', Status: 'available' }]);
     expect(await bob.cinder('version-list')).toContain('3.71');
+  });
+
+  test('tells what is not here, and why', async () => {
+    for (const [words, reason] of [
+      [['backup-list'], /no backups here.*HTTP 404/],
+      [['group-list'], /no groups of volumes here.*HTTP 404/],
+      [['transfer-list'], /another project.*HTTP 404/],
+      [['service-get-log'], /Log levels.*HTTP 404/],
+    ] as const) {
+      expect(await admin.cinderFails(...words), words.join(' ')).toMatch(reason);
+    }
+    const id = idOf(await admin.cinder('create', '--poll', '--name', 'plain', '1'));
+    expect(await admin.cinderFails('reset-state', '--state', 'error', id)).toMatch(/Statuses follow.*HTTP 400/);
+    expect(await admin.cinderFails('upload-to-image', id, 'image')).toMatch(/No image service.*HTTP 400/);
+    expect(rowsOf(await admin.cinder('encryption-type-list'))).toEqual([]);
+    expect(propertiesOf(await admin.cinder('get-capabilities', `${hostname()}@file-1`))).toMatchObject({
+      volume_backend_name: 'file-1',
+      storage_protocol: 'iSCSI',
+    });
+    await admin.cinder('set-bootable', id, 'true');
+    const clone = idOf(await admin.cinder('create', '--poll', '--source-volid', id));
+    expect(propertiesOf(await admin.cinder('show', clone))).toMatchObject({ bootable: 'true', size: '1' });
+    const api = await apiOf(admin);
+    await api.deleteVolume(clone);
+    await api.deleteVolume(id);
   });
 });
 
