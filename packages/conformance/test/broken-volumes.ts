@@ -43,6 +43,14 @@ export const brokenVolumes: readonly BrokenDriver[] = [
     wrap: (sound) => ({ pools: async (call) => (await sound.pools(call)).map((pool) => ({ ...pool, free: pool.total + 1 })) }),
   },
   {
+    name: 'a pool that can be used has a fault',
+    caughtBy: ['pools-sound'],
+    wrap: (sound) => {
+      const fault = new ScoriaError('backend-unavailable', 'The array has been rebooting for a week');
+      return { pools: async (call) => (await sound.pools(call)).map((pool) => ({ ...pool, fault })) };
+    },
+  },
+  {
     name: 'free is what was free at the start',
     caughtBy: ['pools-free-taken'],
     wrap: (sound) => ({ pools: async (call) => (await sound.pools(call)).map((pool) => ({ ...pool, free: pool.total })) }),
