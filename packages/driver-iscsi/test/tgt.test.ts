@@ -328,6 +328,37 @@ test('a feigned target of an access does not stand for the real one', async () =
   expect([...tgtd.targets.values()].map(({ name }) => name)).toEqual([`iqn.2026-11.org.scoria:${other.accessId}`]);
 });
 
+test.each(['with a volume', 'without one'])(
+  'a target that a host feigns %s does not lead to the one that has its id',
+  async (how) => {
+    const { tgtd, transport } = await started();
+    const own = await requestOf();
+    await transport.export(own, call);
+    // With some patience a host finds an access whose target would have an id that it likes.
+    const feigned = await requestOf();
+    const elsewhere = await started();
+    await elsewhere.transport.export(feigned, call);
+    const [tid = 0] = elsewhere.tgtd.targets.keys();
+    const [real] = tgtd.targets.values();
+    if (real === undefined) throw new Error('there was no target');
+    const name = 'iqn.2003-01.org.example:foreign';
+    tgtd.targets.set(tid, { ...real, tid, name, sessions: [] });
+    const target = `Target ${tid}: iqn.2026-11.org.scoria:${feigned.accessId}`;
+    const unit = ['LUN: 1', `    SCSI SN: ${own.volumeId}`, '    Size: 1 MB, Block size: 512', '    Backing store flags: '];
+    const lines =
+      how === 'with a volume'
+        ? // What follows in the report is that of the host's own target, its unit too.
+          [target, '    System information:', '        Driver: x']
+        : ['    LUN information:', ...[...unit, '    Backing store path: /x'].map((line) => `        ${line}`), target, 'x:'];
+    tgtd.logIn(own.accessId, `x\n${lines.join('\n')}`);
+    expect((await transport.list(call)).map(({ accessId }) => accessId)).toEqual([own.accessId]);
+    await transportOn(tgtd).start(call);
+    await transport.stop();
+    expect([...tgtd.targets.values()].map((target) => target.name)).toEqual([name]);
+    expect(tgtd.targets.get(tid)?.state).toBe('ready');
+  },
+);
+
 test('a device that has grown is opened again, and initiators may come back', async () => {
   const { tgtd, transport } = await started();
   const request = await requestOf();

@@ -58,13 +58,17 @@ export class TgtTargets {
     this.#iqnPrefix = iqnPrefix;
   }
 
-  /** All targets of ours, whole or not. What they tell can be feigned, see {@link parseTargets}. */
-  async all(signal: AbortSignal): Promise<readonly PublishedTarget[]> {
-    const targets = await withDeadline(this.#clock, patience, 'The report of tgtd', () => this.#report(), signal);
-    return targets.flatMap((target) => {
-      const accessId = accessIdOf(this.#iqnPrefix, target.name);
-      // An id that the access cannot have would lead to a target of somebody else.
-      return accessId === null || !idsOf(accessId).includes(target.tid) ? [] : [published(target, accessId)];
+  /**
+   * All targets of ours, whole or not, but those that may be feigned by a host to have us end the target that really has the
+   * id: that one is told besides. What the others tell can be feigned, too, see {@link parseTargets}.
+   *
+   * @param isKnown - tells the accesses whose targets are known to be there.
+   */
+  async all(isKnown: (accessId: string) => boolean, signal: AbortSignal): Promise<readonly PublishedTarget[]> {
+    const told = await this.#told(signal);
+    const namesOf = Map.groupBy(told, ({ tid }) => tid);
+    return this.#ours(told).filter(({ accessId, tid, name }) => {
+      return isKnown(accessId) || namesOf.get(tid)?.every((other) => other.name === name);
     });
   }
 
@@ -161,7 +165,19 @@ export class TgtTargets {
 
   /** The target of an access; several when others are feigned. */
   async #find(accessId: string, signal: AbortSignal): Promise<readonly PublishedTarget[]> {
-    return (await this.all(signal)).filter((target) => target.accessId === accessId);
+    return this.#ours(await this.#told(signal)).filter((target) => target.accessId === accessId);
+  }
+
+  #told(signal: AbortSignal): Promise<readonly TgtTarget[]> {
+    return withDeadline(this.#clock, patience, 'The report of tgtd', () => this.#report(), signal);
+  }
+
+  #ours(told: readonly TgtTarget[]): readonly PublishedTarget[] {
+    return told.flatMap((target) => {
+      const accessId = accessIdOf(this.#iqnPrefix, target.name);
+      // An id that the access cannot have would lead to a target of somebody else.
+      return accessId === null || !idsOf(accessId).includes(target.tid) ? [] : [published(target, accessId)];
+    });
   }
 
   /** Ends sessions and closes the device. tgtd does that only when no command is under way. */

@@ -56,6 +56,7 @@ export class TgtTransport implements Transport {
   readonly #units = new Map<string, PublishedUnit>();
   /** Portals that this object has added to those of tgtd. */
   readonly #added = new Set<string>();
+  readonly #isKnown = (accessId: string): boolean => this.#units.has(accessId);
   #started = false;
 
   constructor({ config, clock, log, exec }: TgtTransportOptions) {
@@ -78,7 +79,7 @@ export class TgtTransport implements Transport {
     if (this.#started) return;
     await this.#listen(signal);
     // What tells no volume is not listed, so nobody would end it. It has no device that could hold this up.
-    for (const { accessId, unit } of await this.#targets.all(signal)) {
+    for (const { accessId, unit } of await this.#targets.all(this.#isKnown, signal)) {
       if (unit !== null) continue;
       await this.#end(accessId, signal).catch((failure: unknown) => {
         signal.throwIfAborted();
@@ -91,7 +92,7 @@ export class TgtTransport implements Transport {
   async stop(): Promise<void> {
     if (!this.#started) return;
     const { signal } = new AbortController();
-    const waiting = [...(await this.#targets.all(signal))];
+    const waiting = [...(await this.#targets.all(this.#isKnown, signal))];
     const worker = async (): Promise<void> => {
       for (let next = waiting.pop(); next !== undefined; next = waiting.pop()) await this.#end(next.accessId, signal);
     };
@@ -201,7 +202,7 @@ export class TgtTransport implements Transport {
 
   /** All accesses with a unit: as they were published by this object, or as tgtd tells of those that it adopted. */
   async #published(signal: AbortSignal): Promise<readonly (PublishedTarget & { readonly unit: PublishedUnit })[]> {
-    const targets = Map.groupBy(await this.#targets.all(signal), ({ accessId }) => accessId);
+    const targets = Map.groupBy(await this.#targets.all(this.#isKnown, signal), ({ accessId }) => accessId);
     return Array.from(targets, ([accessId, told]) => {
       // A host of another access can feign one that is half-made, but cannot hide the real one.
       const target = told.findLast(({ complete }) => complete) ?? told.at(-1);
