@@ -530,6 +530,26 @@ describe('a backend in trouble', () => {
     await expect(storage.backends.list(caller('alice'))).rejects.toMatchObject({ code: 'not-permitted' });
   });
 
+  it('is what the store is not: a store that fails takes no backend out of service', async () => {
+    const told: string[] = [];
+    await start({ log: { ...silentLog, error: (_fields, message) => void told.push(message) } });
+    await types();
+    await storage.attachments.create(root, { volumeId: await volume('weak'), connector: host1 });
+    const since = (await weak()).since;
+    transport.exports.clear();
+    const failing = vi.spyOn(store, 'transaction').mockRejectedValue(new Error('The disk of the database is full.'));
+    clock.advance(interval);
+    await eventually(async () => expect(told.filter((each) => each === 'a report could not be noted')).toHaveLength(2));
+    failing.mockRestore();
+    await nextReport();
+    await eventually(async () =>
+      expect(await weak()).toMatchObject({ state: 'up', fault: null, since, reportedAt: clock.now() }),
+    );
+    expect(told).not.toContain('backend out of service; it is tried again');
+    // It did not have to come back.
+    expect(transport.exports.size).toBe(0);
+  });
+
   it('is not waited for when the service stops', async () => {
     answer = never;
     await startWithoutWeak();

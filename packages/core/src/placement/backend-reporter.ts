@@ -118,7 +118,7 @@ export class BackendReporter {
   }
 
   async #ask(): Promise<void> {
-    const { clock, log, call, enter } = this.#parts;
+    const { log, call, enter } = this.#parts;
     const { name, driver } = this.#backend;
     const id = this.#inService && this.#id !== null ? this.#id : (await driver.check(call)).backendId;
     const reports = await driver.pools(call);
@@ -127,6 +127,18 @@ export class BackendReporter {
       this.#inService = true;
       this.#id = id;
     }
+    try {
+      await this.#note(id, reports);
+    } catch (error) {
+      // That is not the backend's fault, and what is served there can go on.
+      log.error({ err: ScoriaError.from(error), backend: name }, 'a report could not be noted');
+    }
+  }
+
+  /** Writes down that the backend is in service, with its pools. */
+  async #note(id: string, reports: readonly PoolReport[]): Promise<void> {
+    const { clock, log } = this.#parts;
+    const { name } = this.#backend;
     const pools = await this.#dated(id, reports);
     await this.#write(id, pools, null);
     this.#tellPools(pools);
