@@ -1,4 +1,4 @@
-import { type Operation, ScoriaError } from '@scoria/core';
+import { type BlockStorage, type Operation, ScoriaError } from '@scoria/core';
 import { faultsAtRest, type Rested, unended } from '../simulation/at-rest.ts';
 import type { JournaledStep, Probe } from '../simulation/simulated-process.ts';
 import type { Outcome, Scenario } from './scenario.ts';
@@ -108,6 +108,26 @@ export class CrashHarness {
       this.#scenario.broken ? 'undone' : 'either',
     );
     return died;
+  }
+
+  /** Lets somebody cancel the operation while one verb runs, counted from 0, or after it. Returns how the operation ended. */
+  async cancelAt(index: number, moment: 'during' | 'after'): Promise<Operation['status'] | undefined> {
+    let reached = -1;
+    await this.#run(
+      ({ storage }) => ({
+        verb: async (name, proceed) => {
+          reached += 1;
+          if (reached !== index) return this.#broken(name, proceed);
+          const running = this.#broken(name, proceed);
+          if (moment === 'during') await Promise.allSettled([running, this.#cancel(storage)]);
+          const result = await running;
+          if (moment === 'after') await this.#cancel(storage);
+          return result;
+        },
+      }),
+      'either',
+    );
+    return (await this.#latest())?.status;
   }
 
   /** Gives one transaction, counted from 0, another fate. Whether it was reached. */
@@ -255,6 +275,12 @@ export class CrashHarness {
     if (this.#site.target.exports.size > 0) throw new Error('Something is published after everything was deleted');
   }
 
+  /** Asks for the end of the scenario's operation; a refusal is an answer. */
+  async #cancel({ operations }: BlockStorage): Promise<void> {
+    const latest = await this.#latest();
+    if (latest) await operations.cancel({ ...root, projectId: latest.projectId }, latest.id).catch(() => {});
+  }
+
   async #broken(name: string, proceed: () => Promise<unknown>): Promise<unknown> {
     if (name === this.#scenario.broken) throw new ScoriaError('not-supported', `The scenario lets ${name} fail.`);
     return proceed();
@@ -262,6 +288,10 @@ export class CrashHarness {
 
   #probeOfBroken(): Probe {
     return { verb: (name, proceed) => this.#broken(name, proceed) };
+  }
+
+  async #latest(): Promise<Operation | undefined> {
+    return (await this.#operations()).find(({ name }) => name === this.#scenario.operation);
   }
 
   /** The latest ones. */
