@@ -339,6 +339,16 @@ describe('a backend in trouble', () => {
     expect(await audit()).toEqual([well, { ...unknown, failure: fault }]);
   });
 
+  it('is not waited for by an audit that nobody wants any more', async () => {
+    await start();
+    answer = (verb) => (verb === 'list' ? never() : undefined);
+    transport.list = never;
+    const leaving = new AbortController();
+    const audit = storage.audits.run(root, leaving.signal);
+    leaving.abort(new Error('the caller has gone'));
+    await expect(audit).rejects.toThrow('the caller has gone');
+  });
+
   it('whose listing hangs keeps the reconciler from no other one', async () => {
     await start();
     const [scopeOfSound, scopeOfWeak] = [arrays.sound, arrays.weak].map(({ backendId }) => `backend/${backendId}`);

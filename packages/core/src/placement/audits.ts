@@ -86,7 +86,8 @@ export class Audits {
         this.transport(context, name, inner),
       ),
     );
-    return { backends: await Promise.all(backends), transports: await Promise.all(transports) };
+    const [ofBackends, ofTransports] = await Promise.all([Promise.all(backends), Promise.all(transports)]);
+    return { backends: ofBackends, transports: ofTransports };
   }
 
   async #attempt<Audit extends object, Nothing extends object>(
