@@ -1,3 +1,4 @@
+import type { ScoriaError } from '../error/scoria-error.ts';
 import type { Transaction } from '../event/outbox.ts';
 import type { Failure, StepContext } from '../operation/definition.ts';
 
@@ -20,8 +21,15 @@ export async function leaveFailureMessage(
     level: 'ERROR',
     code: failure.error.code,
     action: operation.name,
-    text: `${failure.error.message} ${failure.error.remedy}`,
+    text: failureText(failure.error),
     createdAt: now,
     guaranteedUntil: now + lifetime,
   });
+}
+
+/** What a user is told of an error, and what to do about it, in sentences. */
+export function failureText({ code, message, remedy }: Pick<ScoriaError, 'code' | 'message' | 'remedy'>): string {
+  // What a bug says is for the log: it may name things that are no business of the user.
+  const said = code === 'internal' ? 'Something failed that should not' : message;
+  return `${/[.!?]$/.test(said) ? said : `${said}.`} ${remedy}`;
 }

@@ -115,6 +115,8 @@ test('what is not there ends in an error, by Cinder’s older words for it, and 
     (await service.ask('GET', `/volumes?status=${status}`, { as: 'admin' })).body.volumes.map((each: { id: string }) => each.id);
   for (const word of ['error', 'error_managing']) expect(await found(word)).toContain(id);
   expect(await found('available')).not.toContain(id);
+  const { messages } = (await service.ask('GET', `/messages?resource_uuid=${id}`, { as: 'admin' })).body;
+  expect(messages[0].user_message).toMatch(/^volume\.manage: .*[.] [A-Z].*[.]$/);
   const deletion = await service.ask('DELETE', `/volumes/${id}`, { as: 'admin' });
   expect(await ended(deletion.headers['x-scoria-operation-id'])).toBe('succeeded');
 });
