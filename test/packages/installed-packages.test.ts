@@ -167,6 +167,22 @@ test('the program of the suite finds the driver by its name and reports on it', 
   expect(JSON.stringify(report)).toContain('acme-directory-driver');
 });
 
+test('the program of the suite does not wait for ever, and does not vanish, when a driver hangs', async () => {
+  await put(
+    'hanging-driver.js',
+    [
+      "import plugin from 'acme-directory-driver';",
+      'const check = () => new Promise(() => {});',
+      'export default { ...plugin, create: (context) => Object.assign(plugin.create(context), { check }) };',
+      '',
+    ].join('\n'),
+  );
+  const named = ['--plugin', './hanging-driver.js', '--config', 'conformance.json', '--deadline', '200'];
+  const { code, output } = await run('scoria-conformance', ...named);
+  expect(output).toContain('scoria-conformance: the first look at the backend did not end within 200 ms');
+  expect(code).toBe(2);
+});
+
 describe('the installed program', () => {
   test('places and attaches volumes with an out-of-tree driver, filter, weigher and transport', async () => {
     const service = await InstalledService.start(project, 'scoria.yaml');

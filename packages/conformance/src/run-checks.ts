@@ -20,7 +20,8 @@ export interface RunChecksOptions {
   onResult?(result: CheckResult): void;
 }
 
-const defaultDeadline = 120_000;
+/** Longest time of one check, ms. */
+export const defaultDeadline = 120_000;
 /** Characters of a reason that are kept. */
 const reasonLimit = 4_000;
 

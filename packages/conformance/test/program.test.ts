@@ -51,6 +51,7 @@ test('what cannot be run ends with status 2 and says why', async () => {
     [['--plugin', plugin, '--colour'], "Unknown option '--colour'"],
     [['--plugin', plugin, '--installation', 'mine'], '--installation is not a lower-case UUID'],
     [['--plugin', plugin, '--soon', '-1'], '--soon'],
+    [['--plugin', plugin, '--deadline', 'never'], '--deadline is a number of milliseconds'],
     [['--plugin', './absent.mjs'], 'absent.mjs'],
     [['--plugin', '@acme/absent'], 'Package @acme/absent is not installed'],
     [['--plugin', '@acme/no-main'], 'Package @acme/no-main has no "default" among its "exports"'],

@@ -11,6 +11,7 @@ Runs the conformance suite that fits a plug-in: a volume driver's or a transport
   --client FILE        transports: module whose default export logs in as a client
   --installation UUID  installation that the backend belongs to; default: a new one
   --soon MS            how long a verb may go on after its abort; default: 5000
+  --deadline MS        how long one check may take; default: 120000
   --help               show this
 
 Only what the suite made is deleted from a backend; one that holds anything at the start is refused.
@@ -25,6 +26,7 @@ export interface CommandLine {
   readonly client: string | undefined;
   readonly installation: string | undefined;
   readonly soon: number | undefined;
+  readonly deadline: number | undefined;
 }
 
 const uuid = /^[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}$/;
@@ -42,6 +44,7 @@ export function parseCommandLine(args: readonly string[]): CommandLine | 'help' 
       client: text,
       installation: text,
       soon: text,
+      deadline: text,
       help: { type: 'boolean' },
     },
   });
@@ -49,9 +52,14 @@ export function parseCommandLine(args: readonly string[]): CommandLine | 'help' 
   const { plugin, config, report, client, installation } = values;
   if (plugin === undefined) throw new Error('--plugin is missing');
   if (installation !== undefined && !uuid.test(installation)) throw new Error('--installation is not a lower-case UUID');
-  const soon = values.soon === undefined ? undefined : Number(values.soon);
-  if (soon !== undefined && !(Number.isInteger(soon) && soon > 0 && soon <= 600_000)) {
-    throw new Error('--soon is a number of milliseconds, at most 600000');
-  }
-  return { plugin, config, report, client, installation, soon };
+  const soon = milliseconds('--soon', values.soon);
+  const deadline = milliseconds('--deadline', values.deadline);
+  return { plugin, config, report, client, installation, soon, deadline };
+}
+
+function milliseconds(option: string, text: string | undefined): number | undefined {
+  if (text === undefined) return undefined;
+  const ms = Number(text);
+  if (Number.isInteger(ms) && ms > 0 && ms <= 600_000) return ms;
+  throw new Error(`${option} is a number of milliseconds, at most 600000`);
 }

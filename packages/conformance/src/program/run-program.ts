@@ -1,6 +1,6 @@
 import { mkdir, writeFile } from 'node:fs/promises';
 import { join, resolve } from 'node:path';
-import { systemRandom, type Plugin } from '@scoria/core';
+import { systemClock, systemRandom, withDeadline, type Plugin } from '@scoria/core';
 import { plainCall } from '../driver/driver-bench.ts';
 import { runDriverConformance } from '../driver/driver-conformance.ts';
 import { startDriver, type StartDriverOptions } from '../driver/driver-under-test.ts';
@@ -8,6 +8,7 @@ import { checkPlugin } from '../guarded.ts';
 import { htmlReport } from '../report/html-report.ts';
 import type { Report } from '../report/report.ts';
 import { resultText, summaryText, textReport } from '../report/text-report.ts';
+import { defaultDeadline } from '../run-checks.ts';
 import { capabilitiesOf, runTransportConformance } from '../transport/transport-conformance.ts';
 import { startTransport } from '../transport/transport-under-test.ts';
 import { parseCommandLine, usage, type CommandLine } from './command-line.ts';
@@ -47,11 +48,13 @@ async function reportOf(line: CommandLine, { directory, out }: ProgramSurroundin
     name,
     version,
     ...(line.soon !== undefined && { soon: line.soon }),
+    ...(line.deadline !== undefined && { deadline: line.deadline }),
     onResult: (result: Report['results'][number]) => out(`${resultText(result)}\n`),
   };
   if (isOfKind(plugin, 'driver')) {
     const options: StartDriverOptions = { installationId: line.installation ?? systemRandom.uuid(), sweep: true };
-    await refuseUsedBackend(plugin, config, options);
+    const look = () => refuseUsedBackend(plugin, config, options);
+    await withDeadline(systemClock, line.deadline ?? defaultDeadline, 'the first look at the backend', look);
     const create = () => startDriver(plugin, config, options);
     return runDriverConformance({ ...common, capabilities: plugin.capabilities, create });
   }
