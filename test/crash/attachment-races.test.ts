@@ -157,6 +157,21 @@ describe('two who want something of one volume at a time', () => {
     expect(await faults()).toEqual([]);
   });
 
+  it('a volume that has moved while it was being published is published where it lies', async () => {
+    const volumeId = await volume();
+    const copy = hold('transport.mirror');
+    const migration = await drive(storage.moves.migrate(root, volumeId, 'host@there'));
+    const publication = hold('transport.export');
+    const connection = await begun(storage.attachments.create(alice, { volumeId, connector: host1 }));
+    copy.go();
+    await ended(migration);
+    publication.go();
+    const { accessId } = await connection.end();
+    const { placementId } = await storage.volumes.get(alice, volumeId);
+    expect(site.target.exports.get(accessId ?? '')?.device.path).toContain(placementId);
+    expect(await faults()).toEqual([]);
+  });
+
   describe('an attachment that is asked for with its connection', () => {
     const key = { key: 'attach-once', fingerprint: 'attach-once' };
 

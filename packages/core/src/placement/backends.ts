@@ -155,13 +155,20 @@ export class Backends {
     return opener(locator, options);
   }
 
-  /** Publishes an access where its volume lies now: it may have moved since the caller's operation began. */
+  /**
+   * Publishes an access where its volume lies now: it may have moved since the caller's operation began. One that moves
+   * meanwhile is published again, before anybody can log in: what is written to its old place would be lost.
+   */
   async publish(accessId: string, call: PluginCall): Promise<void> {
     const { accesses, placements } = this.#store.reading;
-    const access = await accesses.get(accessId);
-    const placement = await placements.get(access.placementId);
-    const request = await this.exportRequest(access, placement, this.get(placement.backendId), call);
-    await this.transportOf(placement.backendId).export(request, call);
+    for (let published: string | null = null; ;) {
+      const access = await accesses.get(accessId);
+      if (access.placementId === published) return;
+      const placement = await placements.get(access.placementId);
+      const request = await this.exportRequest(access, placement, this.get(placement.backendId), call);
+      await this.transportOf(placement.backendId).export(request, call);
+      published = access.placementId;
+    }
   }
 
   /** What a transport needs to publish an access. */

@@ -55,6 +55,21 @@ async function endsOf({ input, state, services }: Pick<Context, 'input' | 'state
   };
 }
 
+/**
+ * Only a mirror carries over what hosts write meanwhile. Without one the volume must have no access from the beginning of
+ * the copy until the books name its new place. Throws `not-supported`.
+ */
+async function requireMovable(transaction: Transaction, { input, services }: Pick<Context, 'input' | 'services'>): Promise<void> {
+  const { backendId } = await transaction.placements.get(input.placementId);
+  const { name, transport } = services.backends.get(backendId);
+  if (!transport || transport.mirror || (await transaction.accesses.ofVolume(input.volumeId)).length === 0) return;
+  throw new ScoriaError(
+    'not-supported',
+    `Volume ${input.volumeId} is attached, and the transport of backend ${name} cannot move a volume in use.`,
+    { remedy: 'End its attachments, then move it.' },
+  );
+}
+
 /** Transport and devices of a move that goes on under the feet of hosts; `null` where nobody can be attached. */
 async function mirrorOf(
   context: Context,
@@ -106,6 +121,7 @@ async function place(transaction: Transaction, { input, services, now }: StepCon
       );
     }
   }
+  await requireMovable(transaction, { input, services });
   await requireNoSnapshots(transaction, input.volumeId, 'cannot move with it');
   const { accepted, refused } = await services.scheduler.explain(transaction, request, input.target ?? undefined);
   const { transport } = services.backends.get(source.backendId);
@@ -200,7 +216,8 @@ const steps: OperationDefinition<Input, State>['steps'] = [
     name: 'switch',
     role: 'volume',
     commits: true,
-    async run(transaction, { input, state, now }) {
+    async run(transaction, { input, state, services, now }) {
+      if (moves(state)) await requireMovable(transaction, { input, services });
       const { volumeId, retype } = input;
       const { placementId, made } = state;
       const type = retype && { volumeTypeId: retype.volumeTypeId };
