@@ -2,7 +2,7 @@ import type { ScoriaError } from '../error/scoria-error.ts';
 import type { Log } from '../platform/log.ts';
 
 /** What is tried, and the ids of what it is tried on: only failures of the same work on the same things are compared. */
-export interface Attempted {
+export interface Attempt {
   readonly work: string;
   readonly objects: readonly string[];
 }
@@ -28,9 +28,9 @@ export class FailureLog {
     this.#log = log;
   }
 
-  failed(attempted: Attempted, error: ScoriaError): void {
-    const { work, objects } = attempted;
-    const key = keyOf(attempted);
+  failed(attempt: Attempt, error: ScoriaError): void {
+    const { work, objects } = attempt;
+    const key = keyOf(attempt);
     const told = this.#told.get(key);
     if (told?.message === error.message) {
       told.again += 1;
@@ -42,13 +42,13 @@ export class FailureLog {
     if (this.#told.size > mostTold) for (const oldest of this.#told.keys()) return void this.#told.delete(oldest);
   }
 
-  succeeded(attempted: Attempted): void {
-    const key = keyOf(attempted);
+  succeeded(attempt: Attempt): void {
+    const key = keyOf(attempt);
     const before = this.#told.get(key);
     if (!before) return;
     this.#told.delete(key);
-    this.#log.info({ objects: attempted.objects, before }, `${attempted.work} works again`);
+    this.#log.info({ objects: attempt.objects, before }, `${attempt.work} works again`);
   }
 }
 
-const keyOf = ({ work, objects }: Attempted): string => [work, ...objects].join(' ');
+const keyOf = ({ work, objects }: Attempt): string => [work, ...objects].join(' ');

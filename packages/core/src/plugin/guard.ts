@@ -75,14 +75,14 @@ export class Guard {
         });
       })
       .then(resolve, reject);
-    const attempted = { work: `${this.#name}: ${verb}`, objects: rule.objects };
+    const attempt = { work: `${this.#name}: ${verb}`, objects: rule.objects };
     try {
       const result = await given;
-      this.#failures.succeeded(attempted);
+      this.#failures.succeeded(attempt);
       return result;
     } catch (error) {
       const failure = this.coded(verb, error);
-      if (failure.code !== 'cancelled') this.#failures.failed(attempted, failure);
+      if (failure.code !== 'cancelled') this.#failures.failed(attempt, failure);
       throw failure;
     } finally {
       timer?.[Symbol.dispose]();
