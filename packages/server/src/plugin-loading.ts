@@ -32,7 +32,8 @@ export async function loadPlugins(source: ConfigurationSource, patience = longes
     try {
       return { ...entry, plugin: await soon(importPlugin(entry.plugin, source.directory), patience) };
     } catch (error) {
-      return { ...entry, plugin: new Error(`${entry.plugin} cannot be loaded: ${reasonOf(error)}`, { cause: error }) };
+      const reason = error instanceof Error ? error.message.split('\n')[0] : String(error);
+      return { ...entry, plugin: new Error(`${entry.plugin} cannot be loaded: ${reason}`, { cause: error }) };
     }
   };
   const loadAll = async <Entry extends { readonly plugin: string }>(entries: Readonly<Record<string, Entry>>) =>
@@ -73,12 +74,4 @@ async function soon<T>(loaded: Promise<T>, patience: number): Promise<T> {
   } finally {
     clearTimeout(timer);
   }
-}
-
-/** What was thrown, in a line; with the place where code cannot be parsed, which only the stack has. */
-function reasonOf(thrown: unknown): string {
-  if (!(thrown instanceof Error)) return String(thrown);
-  const [message = ''] = thrown.message.split('\n');
-  const place = thrown instanceof SyntaxError ? thrown.stack?.split('\n')[0] : undefined;
-  return place?.startsWith('file:') ? `${message} (${place})` : message;
 }
