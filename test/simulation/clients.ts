@@ -1,13 +1,6 @@
-import {
-  type Attachment,
-  type BlockStorage,
-  hasEnded,
-  type Placement,
-  ScoriaError,
-  type Snapshot,
-  type Volume,
-} from '@scoria/core';
+import { type BlockStorage, hasEnded, type Placement, ScoriaError, type Snapshot, type Volume } from '@scoria/core';
 import { z } from 'zod';
+import { AttachingClients } from './attaching-clients.ts';
 import { blocks, spacing, stampOf, type Stamps, stampsOf, stampsWithin, WriteHistory } from './content-oracle.ts';
 import { administrator, member, projects, root } from './callers.ts';
 import type { Action, ActionKind } from './plan.ts';
@@ -18,13 +11,8 @@ import { WriteHistories } from './write-histories.ts';
 import { WritingHosts } from './writing-hosts.ts';
 import { type Seat, unit, type World } from './world.ts';
 
-const hosts = ['iqn.2026-11.test:h1', 'iqn.2026-11.test:h2', 'iqn.2026-11.test:h3'];
-
 /** Name of volumes that were taken over. */
 export const takenOverName = 'taken over';
-
-/** What the names of machines begin with that attach by the older calls. */
-export const olderMachine = 'older-';
 
 /** An operation that was promised, and what is to be looked at when it has ended. */
 interface Promised {
@@ -39,16 +27,13 @@ const unmanaging = z.object({ placementId: z.string().nullable() });
 export class Clients implements Acting {
   readonly promised: Promised[] = [];
   readonly histories = new WriteHistories();
-  /** Attachments whose connection was ended by itself. */
-  readonly disconnected = new Set<string>();
   /** What snapshots hold since they were finished. */
   readonly captured = new Map<string, Stamps>();
   /** Volumes that were let go. */
   readonly released: ReleasedVolumes;
+  readonly attaching: AttachingClients;
   readonly #world: World;
   readonly #hosts: WritingHosts;
-  /** Accesses whose end was reported to a client. */
-  readonly #ended = new Set<string>();
   /** Volumes that several hosts may use at a time. */
   readonly #shared = new Set<string>();
 
@@ -56,9 +41,14 @@ export class Clients implements Acting {
     this.#world = world;
     this.#hosts = new WritingHosts(world);
     this.released = new ReleasedVolumes(world);
+    this.attaching = new AttachingClients(world, this.#hosts, {
+      call: (random, ask, host) => this.#call(random, ask, host),
+      judge: (error) => this.#judge(error),
+      volume: (random, project) => this.#volume(random, project),
+    });
     world.target.onWrite = ({ accessId, volumeId, offset, data }) => {
       this.histories.note(volumeId, offset / spacing, stampOf(data));
-      if (this.#ended.has(accessId))
+      if (this.attaching.ended.has(accessId))
         world.find(`a write of access ${accessId} reached volume ${volumeId} after its detach returned`);
       const initiators = new Set(
         [...world.target.exports.values()].filter((each) => each.volumeId === volumeId).map(({ initiator }) => initiator),
@@ -274,81 +264,20 @@ export class Clients implements Acting {
     this.#promise(await this.#call(random, (storage) => storage.volumes.delete(context, volume.id, options)));
   }
 
-  /** Attaches a volume, whose host then writes for as long as it can. */
-  async attach(random: SeededRandom, project: string): Promise<void> {
-    const volume = await this.#volume(random, project);
-    if (!volume) return;
-    const initiator = hosts[random.below(hosts.length)] ?? '';
-    const instanceId = `machine-${random.next()}`;
-    const session = await this.#call(
-      random,
-      async (storage) => {
-        const context = member(project);
-        const request = { volumeId: volume.id, instanceId, connector: { initiator, host: initiator } };
-        const { id, accessId } = await storage.attachments.create(context, request);
-        const info = await storage.attachments.connectionInfo(context, id);
-        await storage.attachments.complete(context, id);
-        return this.#world.target.login(accessId ?? '', String(info?.data['secret']), initiator);
-      },
-      seatOf(volume),
-    );
-    if (session) this.#hosts.write(session, volume.id).catch((error: unknown) => this.#judge(error));
+  attach(random: SeededRandom, project: string): Promise<void> {
+    return this.attaching.attach(random, project);
   }
 
-  /** The same by the older calls of the API; now and then the reservation alone. */
-  async attachOlder(random: SeededRandom, project: string): Promise<void> {
-    const volume = await this.#volume(random, project);
-    if (!volume) return;
-    const initiator = hosts[random.below(hosts.length)] ?? '';
-    const [context, instanceId, reserves] = [member(project), `${olderMachine}${random.next()}`, random.chance(0.5)];
-    const session = await this.#call(
-      random,
-      async ({ connections }) => {
-        if (reserves) await connections.reserve(context, volume.id);
-        if (reserves && random.chance(0.2)) return connections.unreserve(context, volume.id);
-        const { data } = await connections.initializeConnection(context, volume.id, { initiator, host: initiator });
-        await connections.attach(context, volume.id, { instanceId, hostName: initiator });
-        return this.#world.target.login(String(data['accessId']), String(data['secret']), initiator);
-      },
-      seatOf(volume),
-    );
-    if (session) this.#hosts.write(session, volume.id).catch((error: unknown) => this.#judge(error));
+  attachOlder(random: SeededRandom, project: string): Promise<void> {
+    return this.attaching.attachOlder(random, project);
   }
 
-  async detach(random: SeededRandom, project: string): Promise<void> {
-    await this.#detach(random, project, (storage, { id }) => storage.attachments.delete(member(project), id));
+  detach(random: SeededRandom, project: string): Promise<void> {
+    return this.attaching.detach(random, project);
   }
 
-  /** The same by the older calls, sometimes without waiting for the first. */
-  async detachOlder(random: SeededRandom, project: string): Promise<void> {
-    await this.#detach(random, project, async ({ connections }, { id, volumeId, connector }) => {
-      const [context, waits] = [member(project), random.chance(0.7)];
-      if (connector) this.disconnected.add(id);
-      const terminated = connector && connections.terminateConnection(context, volumeId, connector);
-      if (waits) await terminated;
-      else terminated?.catch((error: unknown) => this.#judge(error));
-      await connections.detach(context, volumeId, { attachmentId: id });
-    });
-  }
-
-  /** Ends some attachment, and looks whether it is really gone when the call returns. */
-  async #detach(
-    random: SeededRandom,
-    project: string,
-    end: (storage: BlockStorage, attachment: Attachment) => Promise<void>,
-  ): Promise<void> {
-    const { reading } = this.#world.store;
-    const attachments = await reading.attachments.list({ projectId: project }, everything);
-    const attachment = attachments[random.below(Math.max(1, attachments.length))];
-    if (!attachment) return;
-    const volume = await reading.volumes.get('every-project', attachment.volumeId);
-    const detached = await this.#call(random, (storage) => end(storage, attachment).then(() => true), seatOf(volume));
-    if (!detached) return;
-    const left = await reading.attachments.list({ projectId: project }, everything);
-    if (left.some(({ id }) => id === attachment.id)) this.#world.find(`attachment ${attachment.id} outlives its detach`);
-    if (attachment.accessId === null) return;
-    const accesses = await reading.accesses.all();
-    if (!accesses.some(({ id }) => id === attachment.accessId)) this.#ended.add(attachment.accessId);
+  detachOlder(random: SeededRandom, project: string): Promise<void> {
+    return this.attaching.detachOlder(random, project);
   }
 
   async cancel(random: SeededRandom, project: string): Promise<void> {
@@ -466,9 +395,6 @@ export class Clients implements Acting {
     return snapshots[random.below(Math.max(1, snapshots.length))];
   }
 }
-
-/** Host of the process that serves a volume. */
-const seatOf = ({ hostString }: Volume) => (hostString?.includes('@c') ? 'volume-2' : 'volume-1');
 
 /** Every kind of action has its method. */
 type Acting = Record<ActionKind, (random: SeededRandom, project: string) => Promise<void>>;

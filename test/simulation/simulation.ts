@@ -1,7 +1,8 @@
 import { ScoriaError } from '@scoria/core';
 import { faultsAtRest, type Rested, unended } from './at-rest.ts';
 import { member, projects, root } from './callers.ts';
-import { Clients, olderMachine, takenOverName } from './clients.ts';
+import { olderMachine } from './attaching-clients.ts';
+import { Clients, takenOverName } from './clients.ts';
 import { stampsOf } from './content-oracle.ts';
 import type { Plan } from './plan.ts';
 import { type Sabotage, unit, unitsOfArray, World } from './world.ts';
@@ -95,10 +96,12 @@ async function recover(world: World, clients: Clients): Promise<void> {
  * Whoever ended a connection by itself, and was not answered, ends the attachment too; and so does who noted by the older
  * calls that a machine has a volume whose connection somebody else had ended meanwhile.
  */
-async function endDisconnected({ store, seats, time }: World, { disconnected }: Clients): Promise<void> {
-  for (const { id, accessId, projectId, instanceId } of await store.reading.attachments.list('every-project', { limit: 1000 })) {
+async function endDisconnected({ store, seats, time }: World, { attaching }: Clients): Promise<void> {
+  for (const { id, accessId, projectId, instanceId, volumeId } of await store.reading.attachments.list('every-project', {
+    limit: 1000,
+  })) {
     const { storage } = seats.find((seat) => seat.storage !== null) ?? {};
-    const older = disconnected.has(id) || instanceId?.startsWith(olderMachine);
+    const older = attaching.disconnected.has(volumeId) || instanceId?.startsWith(olderMachine);
     if (accessId === null && older && storage) await time.drive(storage.attachments.delete(member(projectId), id));
   }
 }
