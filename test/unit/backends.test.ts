@@ -6,6 +6,7 @@ import {
   type BlockStorage,
   type BlockStorageOptions,
   defaultReconciliationSettings,
+  findingStates,
   type Plugin,
   type PluginCall,
   type PoolReport,
@@ -21,7 +22,7 @@ import { afterEach, beforeEach, describe, expect, it, vi } from 'vitest';
 import { ManualClock } from '../../packages/core/test/manual-clock.ts';
 import { caller, memoryInstance } from './instance.ts';
 import { RecordingTransport, recordingTransport } from './recording-transport.ts';
-import { scriptedDriver } from './scripted-driver.ts';
+import { scriptedDriver, untilAborted } from './scripted-driver.ts';
 
 const mib = 2 ** 20;
 const root = caller('root', true);
@@ -35,7 +36,7 @@ const eventually = (expectation: () => Promise<void>) => vi.waitFor(expectation,
 const never = () => new Promise<never>(() => {});
 
 /** What a backend does before it answers. */
-type Answer = (verb: 'check' | 'pools' | 'list', call: PluginCall) => Promise<void> | void;
+type Answer = (verb: 'check' | 'pools' | 'list' | 'locate', call: PluginCall) => Promise<void> | void;
 
 function answering(
   backend: MemoryBackend,
@@ -59,7 +60,11 @@ function answering(
         await answer('list', call);
         yield* driver.list(call);
       };
-      return { ...driver, check, pools, list };
+      const locate: typeof driver.locate = async (object, call) => {
+        await answer('locate', call);
+        return driver.locate(object, call);
+      };
+      return { ...driver, check, pools, list, locate };
     },
   };
 }
@@ -424,6 +429,28 @@ describe('a backend in trouble', () => {
       code: 'no-valid-backend',
       message: expect.stringContaining('host@weak#pool: its backend does not report it (service)'),
     });
+  });
+
+  it('whose look is broken off by a stop has its findings unchanged', async () => {
+    await start();
+    await types();
+    await volume('weak');
+    arrays.weak.objects.clear();
+    const findings = () => storage.reconciler.findings(root, { kind: 'missing-object', states: findingStates });
+    await storage.reconciler.run(root);
+    expect(await findings()).toMatchObject([{ state: 'open' }]);
+    const asked = Promise.withResolvers<void>();
+    answer = (verb, call) => {
+      if (verb !== 'locate') return undefined;
+      asked.resolve();
+      return untilAborted(call);
+    };
+    const broken = storage.reconciler.run(root);
+    await asked.promise;
+    await Promise.all([stop(), expect(broken).rejects.toMatchObject({ message: 'The service is stopping.' })]);
+    answer = () => {};
+    await start();
+    expect(await findings()).toMatchObject([{ state: 'open' }]);
   });
 
   it('that is the storage of another one is refused, however both begin at once', async () => {

@@ -200,6 +200,7 @@ async function missingObjects(
   const observations: Observation[] = [];
   for (const { id, kind, resourceId, pool, backendRef } of missing.filter((each) => !stray.has(each.id)).slice(0, mostMissing)) {
     if ((await operations.using(kind, resourceId)).length > 0) continue;
+    signal.throwIfAborted();
     const placement = await orMissing(placements.get(id));
     if (!placement) continue;
     const code = await driver.locate(backendObject(placement), callOf(signal)).then(

@@ -246,6 +246,8 @@ export class Reconciler {
       const work = async (signal: AbortSignal) => {
         const tools = this.#tools(dryRun ? nobody : (transaction) => lease.hold(transaction));
         const view = await pass.observe(tools, signal);
+        // What was broken off may look whole, with fewer differences.
+        signal.throwIfAborted();
         const found: Finding[] = [];
         for (const each of view.views) {
           const known = await this.#store.reading.reconciliation.live(each.scope);
