@@ -11,6 +11,9 @@ test('administrators run the reconciler, look at the last run and at findings', 
   const dry = await service.ask('POST', '//scoria/v1/reconciliation', { as: 'admin', body: { dry_run: true } });
   expect(dry).toMatchObject({ status: 200, body: { findings: [], reconciliation: { actions: 0 } } });
   expect((await service.ask('GET', '//scoria/v1/reconciliation', { as: 'admin' })).body).toEqual({ reconciliation: null });
+  // A slip in the word would else run what was only to be looked at.
+  const slip = await service.ask('POST', '//scoria/v1/reconciliation', { as: 'admin', body: { dryrun: true } });
+  expect(slip.body.badRequest.message).toContain("'dryrun' was unexpected");
   const run = await service.ask('POST', '//scoria/v1/reconciliation', { as: 'admin', body: {} });
   const last = await service.ask('GET', '//scoria/v1/reconciliation', { as: 'admin' });
   expect(last.body.reconciliation).toEqual(run.body.reconciliation);

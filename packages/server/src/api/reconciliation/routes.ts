@@ -91,7 +91,7 @@ export const reconciliationRoutes = [
     method: 'POST',
     path: '/reconciliation',
     summary: 'Runs the reconciler now; a dry run writes and mends nothing',
-    body: z.object({ dry_run: z.boolean().default(false) }),
+    body: z.strictObject({ dry_run: z.boolean().default(false) }),
     response: { 200: z.object({ reconciliation: runSchema, findings: z.array(findingSchema) }) },
     async handler({ storage, context, body }) {
       const { run, findings } = await storage.reconciler.run(context, { dryRun: body.dry_run });
