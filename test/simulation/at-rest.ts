@@ -149,6 +149,20 @@ async function hasFailed(reading: Repositories, name: string, resourceId: string
   return (await reading.operations.list('every-project', { where, limit: 1 })).length > 0;
 }
 
+/** Whether an array refused for good to change the size of a volume, and then refused to tell it: it may have changed all the same. */
+async function isSizeUntold(reading: Repositories, volumeId: string): Promise<boolean> {
+  const where = [
+    { field: 'resourceId', op: 'eq', value: volumeId },
+    { field: 'name', op: 'in', value: ['volume.extend', 'volume.shrink'] },
+    { field: 'status', op: 'eq', value: 'failed' },
+  ] as const;
+  for (const { id, state } of await reading.operations.list('every-project', { where })) {
+    const told = typeof state === 'object' && state !== null && 'realSize' in state;
+    if (!told && (await reading.operations.journal(id)).some(({ event }) => event === 'undo')) return true;
+  }
+  return false;
+}
+
 /** What could not be deleted or let go, and may be gone from its array all the same. */
 async function perhapsGone(
   reading: Repositories,
@@ -191,7 +205,7 @@ async function placementFaults(
       if (placement.claimed !== owner.size)
         faults.push(`${owner.id} has ${owner.size} bytes, and ${placement.claimed} are claimed`);
       const real = objects.get(placement.id) ?? 0;
-      if (real !== placement.size)
+      if (real !== placement.size && !(await isSizeUntold(reading, owner.id)))
         faults.push(`${owner.id} has ${real} bytes on the array, and ${placement.size} in its placement`);
       const wrong = await site.contentFault(owner.id, placement);
       if (wrong !== null) faults.push(`${owner.id} holds wrong bytes: ${wrong}`);
