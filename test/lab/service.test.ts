@@ -1,7 +1,7 @@
 import { setTimeout as sleep } from 'node:timers/promises';
 import { silentLog, SystemExec, systemClock, type ConnectedDevice, type ConnectionInfo, type PluginCall } from '@scoria/core';
 import { OpenIscsiInitiator } from '@scoria/driver-iscsi/open-iscsi';
-import { afterAll, beforeAll, expect, test } from 'vitest';
+import { afterAll, beforeAll, beforeEach, expect, onTestFailed, test } from 'vitest';
 import { z } from 'zod';
 import { SeededRandom } from '../simulation/seeded-random.ts';
 import { type Attached, type BlockStorageApi } from '../system/block-storage-api.ts';
@@ -81,6 +81,8 @@ const action = (volumeId: string, name: string, body: unknown, version = '3.65')
       if (answer.status !== 202) throw new Error(`${name} was answered with ${answer.status}: ${JSON.stringify(answer.body)}`);
       return answer;
     });
+
+beforeEach(() => onTestFailed(async () => console.log(await standOf(service))));
 
 async function deleteSnapshot(id: string): Promise<void> {
   await api().call(202, 'DELETE', `/snapshots/${id}`);
@@ -265,8 +267,8 @@ test.runIf(process.env['LAB_LONG'] === '1')(
     for (const [name, prepare] of Object.entries(actions)) {
       for (let turn = 0; turn < kills; turn++) {
         const delay = random.below(usual);
-        await killedDuring(() => prepare(used), delay, writer).catch(async (error: unknown) => {
-          throw new Error(`killed ${delay} ms after ${name}: ${String(error)}\n${await standOf(service)}`, { cause: error });
+        await killedDuring(() => prepare(used), delay, writer).catch((error: unknown) => {
+          throw new Error(`killed ${delay} ms after ${name}: ${String(error)}`, { cause: error });
         });
       }
     }

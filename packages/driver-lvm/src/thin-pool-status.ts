@@ -3,7 +3,7 @@ import { ScoriaError } from '@scoria/core';
 /** What the kernel tells of a thin pool. Sizes are bytes. */
 export interface ThinPoolStatus {
   readonly size: number;
-  /** `undefined` when the pool does not tell: it is not active, or has failed. */
+  /** `undefined` when the pool has failed: it does not tell then. */
   readonly used: number | undefined;
   readonly metadataSize: number;
   readonly metadataUsed: number;
@@ -18,11 +18,6 @@ const line =
 const failed = /^\d{1,20} \d{1,20} thin-pool (?:Fail|Error)$/;
 const faults: Readonly<Record<string, string>> = { rw: '', ro: 'metadata_read_only', out_of_data_space: 'out_of_data' };
 
-/** What is known of a pool of so many bytes that does not tell how full it is. */
-export const silentPool = (size: number, health: string): ThinPoolStatus => ({
-  ...{ size, used: undefined, metadataSize: 0, metadataUsed: 0, health },
-});
-
 /**
  * Reads the status line of a thin pool (kernel: thin-provisioning.rst, "Status"; dmsetup(8)). `undefined` for a device
  * that is no thin pool.
@@ -36,7 +31,7 @@ export function parseThinPoolStatus(
   pool: { readonly size: number; readonly chunkSize: number },
 ): ThinPoolStatus | undefined {
   const told = text.trim();
-  if (failed.test(told)) return silentPool(pool.size, 'failed');
+  if (failed.test(told)) return { size: pool.size, used: undefined, metadataSize: 0, metadataUsed: 0, health: 'failed' };
   const { metadataUsed, metadataSize, used, size, mode } = line.exec(told)?.groups ?? {};
   if (mode !== undefined) {
     return {

@@ -4,7 +4,7 @@ import type { LayoutOptions } from './layout.ts';
 import { isFailure } from './lvm-error.ts';
 import type { LogicalVolume, PoolSettings } from './logical-volume.ts';
 import { poolTags } from './ownership.ts';
-import { parseThinPoolStatus, silentPool, type ThinPoolStatus } from './thin-pool-status.ts';
+import type { ThinPoolStatus } from './thin-pool-status.ts';
 import type { VolumeGroup } from './volume-group.ts';
 
 /** Metadata that LVM keeps free for what is there: a quarter, at most so many bytes. */
@@ -21,8 +21,6 @@ export class ThinPool {
   readonly #stopped = new Set<string>();
   /** What could not grow when it was tried last. */
   readonly #ungrown = new Set<string>();
-  /** Groups whose pool has been told to be faulty, with LVM's word for it. */
-  readonly #faulty = new Map<string, string>();
 
   constructor(options: LayoutOptions) {
     this.#options = options;
@@ -59,7 +57,7 @@ export class ThinPool {
     const what = `Thin pool ${group.name}/${this.#name}`;
     const remedy = 'Extend the pool (lvextend), add a disk to its group (vgextend), or delete volumes.';
     let stopped = false;
-    // A pool that does not tell how full it is cannot be used, and tells nothing that could be watched.
+    // A failed pool does not tell how full it is.
     if (used !== undefined) {
       this.#alarm.observe({ what, used, size, warnAt, alarmAt, remedy });
       this.#alarm.observe({ what: `Metadata of ${what}`, used: metadataUsed, size: metadataSize, warnAt, alarmAt, remedy });
@@ -71,9 +69,10 @@ export class ThinPool {
       }
       this.#stopped[stopped ? 'add' : 'delete'](group.name);
     }
-    this.#tellFault(group, health);
+    const fault = this.#faultOf(group, status);
     return {
       name: group.name,
+      ...(fault && { fault }),
       total: size,
       free: stopped || health !== '' || used === undefined ? 0 : Math.max(0, size - used),
       thin: true,
@@ -93,41 +92,34 @@ export class ThinPool {
     });
   }
 
-  /** What the kernel says of the pool. Costs the same whatever is in the group. */
   async #status(group: VolumeGroup, signal: AbortSignal): Promise<ThinPoolStatus> {
-    const { size, settings, health } = this.#volume(group);
-    const { commands } = this.#options;
-    const device = group.mapping(this.#name);
-    // Once it has volumes, LVM puts a device of its own above it.
-    for (const name of [`${device}-tpool`, device]) {
-      const told = await commands.status(name, signal);
-      const status = told && parseThinPoolStatus(name, told, { size, chunkSize: settings.chunkSize });
-      if (!status) continue;
-      // What may be discarded goes by the model.
-      if (isFaulty(status.health) !== isFaulty(health)) group.doubt();
-      return status;
+    let status = await group.poolStatus(this.#volume(group), signal);
+    if (!status) {
+      // It is not active, or somebody else is changing it: LVM answers when that is done.
+      await group.refresh(signal);
+      status = await group.poolStatus(this.#volume(group), signal);
     }
-    await group.refresh(signal);
-    return silentPool(size, this.#volume(group).health);
-  }
-
-  /** Tells a fault once, until it is another one. A full pool is the alarm's. */
-  #tellFault({ name }: VolumeGroup, health: string): void {
-    if (isFaulty(health) && this.#faulty.get(name) !== health) {
-      const remedy = 'See the recovery drills in the guide to LVM.';
-      this.#options.log.error(
-        { health, remedy },
-        `Thin pool ${name}/${this.#name} fails writes: the kernel says that it is ${health}`,
-      );
+    if (!status) {
+      throw new ScoriaError('backend-unavailable', `Thin pool ${group.name}/${this.#name} is not active`, {
+        remedy: `It is activated when the group is looked at next; else "lvchange -ay ${group.name}/${this.#name}" tells why not.`,
+      });
     }
-    this.#faulty.set(name, health);
+    // What may be discarded goes by the model.
+    if (isFaulty(status.health) !== isFaulty(this.#volume(group).health)) group.doubt();
+    return status;
   }
 
   /** Fails when a pool takes discards, and does nothing (kernel: dm-thin.c, `PM_READ_ONLY`). */
   async refuseFaulty(group: VolumeGroup, signal: AbortSignal): Promise<void> {
-    const { health } = await this.#status(group, signal);
-    if (!isFaulty(health)) return;
-    throw new ScoriaError('backend-failed', `The kernel says that thin pool ${group.name}/${this.#name} is ${health}`, {
+    const fault = this.#faultOf(group, await this.#status(group, signal));
+    if (fault) throw fault;
+  }
+
+  /** What is wrong with a pool that cannot change its metadata. A full one is the alarm's. */
+  #faultOf(group: VolumeGroup, { health }: ThinPoolStatus): ScoriaError | undefined {
+    if (!isFaulty(health)) return undefined;
+    const message = `Thin pool ${group.name}/${this.#name} fails writes: the kernel says that it is ${health}`;
+    return new ScoriaError('backend-failed', message, {
       remedy: 'Repair the pool; see the recovery drills in the guide to LVM.',
     });
   }

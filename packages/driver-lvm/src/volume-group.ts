@@ -14,6 +14,7 @@ import {
   type DetailRow,
 } from './lvm-report.ts';
 import { nameOf, type Role } from './ownership.ts';
+import { parseThinPoolStatus, type ThinPoolStatus } from './thin-pool-status.ts';
 
 const tagging = (option: '--addtag' | '--deltag', tags: readonly string[]): string[] => tags.flatMap((tag) => [option, tag]);
 /** Most names on one command line. */
@@ -140,6 +141,20 @@ export class VolumeGroup extends GroupModel {
       const row = parseVolume(this.name, name, stdout);
       this.learn(row, [logicalVolumeOf(row, row)], false);
       return row;
+    });
+  }
+
+  /** What the kernel says of a thin pool, at the same cost whatever is in the group; `undefined` when it is not active. */
+  async poolStatus({ name, size, settings }: LogicalVolume, signal: AbortSignal): Promise<ThinPoolStatus | undefined> {
+    // While LVM changes a pool, its devices come and go.
+    return this.#inTurn(signal, async () => {
+      // Once it has volumes, LVM puts a device of its own above it.
+      for (const device of [`${this.mapping(name)}-tpool`, this.mapping(name)]) {
+        const told = await this.#commands.status(device, signal);
+        const status = told && parseThinPoolStatus(device, told, { size, chunkSize: settings?.chunkSize ?? 0 });
+        if (status) return status;
+      }
+      return undefined;
     });
   }
 

@@ -145,12 +145,6 @@ describe('a thin pool that somebody has changed', () => {
     await expect(driver.pools(call)).rejects.toMatchObject({ code: 'invalid-configuration' });
   });
 
-  test('takes no volumes when it does not tell how full it is', async () => {
-    const driver = await bench.checked();
-    present('pool').active = false;
-    expect((await driver.pools(call))[0]?.free).toBe(0);
-  });
-
   test('is deleted from without discards when it ignores them', async () => {
     bench.lvm.addPool('pool').discards = 'ignore';
     const driver = await bench.checked();
