@@ -208,6 +208,8 @@ export class CrashHarness {
   ): Promise<void> {
     const site = this.#site;
     const first = await site.running();
+    // It may be the one that another scenario left, with what it broke.
+    first.process.probe = {};
     const prepared = await this.#scenario.prepare(site);
     const known = new Set((await this.#operations()).map(({ id }) => id));
     const quiet = async () => (await unended(site.store)).length === 0;
