@@ -12,6 +12,7 @@ import {
   systemRandom,
 } from '@scoria/core';
 import { MemoryBackend } from '@scoria/driver-memory';
+import capabilitiesFilter from '@scoria/scheduler-weighers/capabilities-filter';
 import { createSqliteStore } from '@scoria/store-sql';
 import { afterEach, beforeEach, describe, expect, it, vi } from 'vitest';
 import { z } from 'zod';
@@ -338,6 +339,56 @@ describe('durable operations', () => {
       'operation.ended',
     ]);
     expect(await storage.events.after(caller('bob'), 0)).toEqual([]);
+  });
+
+  it('leave a backend its part while the calls of another hang, and go on with what waits there when they return', async () => {
+    const go = Promise.withResolvers<void>();
+    const other = new MemoryBackend({ backendId: systemRandom.uuid() });
+    let most = 0;
+    let atOnce = 0;
+    const hang: Script = async (verb) => {
+      if (verb !== 'create') return;
+      most = Math.max(most, (atOnce += 1));
+      await go.promise;
+      atOnce -= 1;
+    };
+    const storage = await start(() => {}, {
+      plugins: {
+        backends: { hanging: { plugin: scriptedDriver(backend, hang) }, sound: { plugin: scriptedDriver(other, () => {}) } },
+        filters: [{ plugin: capabilitiesFilter }],
+      },
+      worker: { ...impatient, concurrency: 4, sweep: 600_000 },
+    });
+    for (const name of ['hanging', 'sound']) {
+      await storage.volumeTypes.create(caller('root', true), { name, extraSpecs: { volume_backend_name: name } });
+    }
+    const create = (volumeType: string) => storage.volumes.create(alice, { size: mib, volumeType });
+    const waiting = [];
+    for (let count = 0; count < 6; count += 1) waiting.push(await create('hanging'));
+    for (let count = 0; count < 4; count += 1) {
+      await storage.operations.wait((await create('sound')).operationId, patience);
+    }
+    expect(backend.objects.size).toBe(0);
+    go.resolve();
+    for (const { operationId } of waiting) await storage.operations.wait(operationId, patience);
+    expect([most, backend.objects.size, other.objects.size]).toEqual([2, 6, 4]);
+  });
+
+  it('give a backend that is alone all there is', async () => {
+    const go = Promise.withResolvers<void>();
+    let atOnce = 0;
+    const storage = await start(
+      async () => {
+        atOnce += 1;
+        await go.promise;
+      },
+      { worker: { ...impatient, concurrency: 4 } },
+    );
+    const made = [];
+    for (let count = 0; count < 6; count += 1) made.push(await storage.volumes.create(alice, { size: mib }));
+    await vi.waitFor(() => expect(atOnce).toBe(4), { timeout: patience });
+    go.resolve();
+    for (const { operationId } of made) await storage.operations.wait(operationId, patience);
   });
 
   it('counts quotas from the rows, extends under way included', async () => {

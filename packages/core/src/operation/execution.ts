@@ -33,6 +33,8 @@ export interface ExecutionParts {
   readonly services: OperationServices;
   readonly settings: WorkerSettings;
   readonly scope: WorkerScope;
+  /** Whether the operation may work on a backend, which has room for only so many. Asked before each step of role `volume`. */
+  takeSlot(backendId: string): boolean;
 }
 
 const progressInterval = 100;
@@ -79,7 +81,7 @@ export class Execution {
 
   /** One turn in the caller's transaction, on the operation as it was written last, or leased now. */
   async #advance(transaction: Transaction, outcome: Outcome | null, refusals: readonly Refusal[]): Promise<AnyEffect | null> {
-    const { clock, bus, services, settings, scope } = this.#parts;
+    const { clock, bus, services, settings, scope, takeSlot } = this.#parts;
     const { owner } = this.#lease;
     const now = clock.now();
     const operation = this.#operation ?? (await transaction.operations.lease(this.#id, owner, now, now + settings.lease));
@@ -88,7 +90,7 @@ export class Execution {
     const written = (row: Operation) => {
       this.#operation = row;
     };
-    const turn = new Turn({ transaction, operation, owner, now, bus, services, settings, scope, written });
+    const turn = new Turn({ transaction, operation, owner, now, bus, services, settings, scope, takeSlot, written });
     return turn.take(outcome, refusals, this.#cancelled || operation.cancelRequested);
   }
 

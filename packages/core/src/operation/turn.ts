@@ -48,6 +48,8 @@ export interface TurnParts {
   readonly services: OperationServices;
   readonly settings: WorkerSettings;
   readonly scope: WorkerScope;
+  /** Whether the operation may work on a backend. Asked only about those in `scope`. */
+  takeSlot(backendId: string): boolean;
   /** Called with the operation as written, once that is durable. */
   readonly written: (operation: Operation) => void;
 }
@@ -205,10 +207,11 @@ export class Turn {
   }
 
   #serves({ role }: AnyStep): boolean {
-    const { scope } = this.#parts;
+    const { scope, takeSlot } = this.#parts;
     if (!scope.roles.includes(role)) return false;
     const backendId = this.#backendId();
-    return role === 'scheduler' || (backendId !== null && scope.backendIds.includes(backendId));
+    if (role === 'scheduler') return true;
+    return backendId !== null && scope.backendIds.includes(backendId) && takeSlot(backendId);
   }
 
   #backendId(): string | null {

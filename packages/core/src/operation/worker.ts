@@ -9,6 +9,7 @@ import type { WorkerSettings } from '../plugin/settings.ts';
 import { wired } from '../plugin/token.ts';
 import * as tokens from '../plugin/tokens.ts';
 import type { Store } from '../store/store.ts';
+import { BackendSlots } from './backend-slots.ts';
 import { Execution, LeaseLost, type Lease, Shutdown } from './execution.ts';
 import type { WorkerScope } from './operation-repository.ts';
 import type { OperationServices } from './services.ts';
@@ -41,6 +42,7 @@ export class OperationWorker {
   /** Every operation of which a step is under way here, also one whose lease was lost: it is not taken again before it settles. */
   readonly #running = new Map<string, { readonly lease: Lease; readonly settled: Promise<void> }>();
   readonly #waiting = new Set<string>();
+  readonly #slots = new BackendSlots(() => this.#share());
   readonly #subscriptions: Disposable[] = [];
   #timer: Disposable | null = null;
   #stopped = true;
@@ -102,8 +104,17 @@ export class OperationWorker {
       return;
     }
     const lease: Lease = { owner: this.#owner, cancel: () => {}, interrupt: () => {} };
-    const settled = this.#execute(id, lease).finally(() => {
+    let full: string | null = null;
+    const takeSlot = (backendId: string) => {
+      const taken = this.#slots.take(id, backendId);
+      if (!taken) full = backendId;
+      return taken;
+    };
+    const settled = this.#execute(id, lease, takeSlot).finally(() => {
       this.#running.delete(id);
+      this.#slots.release(id);
+      if (full !== null) this.#slots.wait(id, full);
+      for (const ready of this.#slots.ready()) this.#wake(ready);
       const next = this.#waiting.values().next();
       if (!next.done) {
         this.#waiting.delete(next.value);
@@ -113,7 +124,7 @@ export class OperationWorker {
     this.#running.set(id, { lease, settled });
   }
 
-  async #execute(id: string, lease: Lease): Promise<void> {
+  async #execute(id: string, lease: Lease, takeSlot: (backendId: string) => boolean): Promise<void> {
     try {
       const execution = new Execution(id, lease, {
         outbox: this.#outbox,
@@ -122,7 +133,8 @@ export class OperationWorker {
         log: this.#log,
         services: this.#services,
         settings: this.#settings,
-        scope: this.#scope(),
+        scope: this.#scope(this.#backends.servedIds()),
+        takeSlot,
       });
       await execution.run();
     } catch (error) {
@@ -135,13 +147,20 @@ export class OperationWorker {
     }
   }
 
-  #scope(): WorkerScope {
-    return { owner: this.#owner, roles: this.#settings.roles, backendIds: this.#backends.servedIds() };
+  #scope(backendIds: readonly string[]): WorkerScope {
+    return { owner: this.#owner, roles: this.#settings.roles, backendIds };
+  }
+
+  /** The slots are divided evenly: however many backends hang, another one has its part. One that is alone has all. */
+  #share(): number {
+    return Math.max(1, Math.floor(this.#settings.concurrency / Math.max(1, this.#backends.servedIds().length)));
   }
 
   #sweep(): void {
+    // What can only wait is not looked for: it would hide what comes after it.
+    const backendIds = this.#backends.servedIds().filter((id) => this.#slots.hasRoom(id));
     this.#store.reading.operations
-      .runnable(this.#scope(), this.#clock.now(), 1000)
+      .runnable(this.#scope(backendIds), this.#clock.now(), 1000)
       .then((ids) => ids.forEach((id) => this.#wake(id)))
       .catch((error: unknown) => this.#log.error({ err: error }, 'operations could not be looked for'))
       .finally(() => {
