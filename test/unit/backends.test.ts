@@ -319,6 +319,55 @@ describe('a backend in trouble', () => {
     expect([...transport.exports.values()].map(({ volumeId }) => volumeId).toSorted()).toEqual([attached, other].toSorted());
   });
 
+  describe('that comes late while a volume moves away', () => {
+    let attached: string;
+    let placementId: string;
+    const ready = () => eventually(async () => expect((await weak()).state).toBe('up'));
+
+    /** Starts anew; the books name another place for the volume while its old one is being published. @param there - whether it is there. */
+    async function moveMeanwhile(there: boolean): Promise<void> {
+      await start();
+      await types();
+      attached = await volume('weak');
+      await storage.attachments.create(root, { volumeId: attached, connector: host1 });
+      await stop();
+      const come = Promise.withResolvers<void>();
+      answer = () => come.promise;
+      await startWithoutWeak();
+      placementId = systemRandom.uuid();
+      const { backendId, pools, objects } = arrays.sound;
+      const [pool] = [...pools.values()];
+      if (there) objects.set(placementId, new MemoryObject({ kind: 'volume', placementId, size: mib }, pool!));
+      const realExport = transport.export.bind(transport);
+      transport.export = async (request) => {
+        transport.export = realExport;
+        await realExport(request);
+        const now = clock.now();
+        await store.transaction(async ({ placements, volumes, accesses }) => {
+          const { placementId: old } = await volumes.get('every-project', attached);
+          const { id: _, ...before } = await placements.get(old ?? '');
+          await placements.insert({ ...before, id: placementId, backendId, backendRef: placementId, createdAt: now });
+          await volumes.update('every-project', attached, { placementId }, now);
+          await accesses.movePlacement(attached, placementId);
+        });
+      };
+      come.resolve();
+    }
+
+    it('has its accesses published at the new place', async () => {
+      await moveMeanwhile(true);
+      await ready();
+      const published = [...transport.exports.values()];
+      expect(published).toMatchObject([{ volumeId: attached, device: { path: expect.stringContaining(placementId) } }]);
+    });
+
+    it('has nothing published at the old place when the new one cannot be', async () => {
+      await moveMeanwhile(false);
+      await ready();
+      expect([...transport.exports.keys()]).toEqual([]);
+    });
+  });
+
   it('is told by an audit, which has the others all the same', async () => {
     await start();
     const well = { backend: 'sound', unknown: [], missing: [], failure: null };

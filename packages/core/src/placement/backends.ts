@@ -7,6 +7,7 @@ import type { ConfiguredBackend, Plugins } from '../plugin/plugins.ts';
 import type { Settings, WorkerSettings } from '../plugin/settings.ts';
 import { wired } from '../plugin/token.ts';
 import * as tokens from '../plugin/tokens.ts';
+import { orMissing } from '../store/or-missing.ts';
 import type { Repositories, Store } from '../store/store.ts';
 import type { BlockDevice } from '../device/block-device.ts';
 import type { DeviceLocator, OpenOptions } from '../device/device-locator.ts';
@@ -130,11 +131,7 @@ export class Backends {
 
   /** The backend that a transport-side verb of an access needs. `not-supported` when it has no transport. */
   transportOf(backendId: string): Transport {
-    const backend = this.get(backendId);
-    if (!backend.transport) {
-      throw new ScoriaError('not-supported', `Backend ${backend.name} has no transport, so its volumes cannot be attached.`);
-    }
-    return backend.transport;
+    return transportOf(this.get(backendId));
   }
 
   /**
@@ -160,14 +157,24 @@ export class Backends {
    * meanwhile is published again, before anybody can log in: what is written to its old place would be lost.
    */
   async publish(accessId: string, call: PluginCall): Promise<void> {
+    await this.#publish(accessId, call, (id) => this.get(id));
+  }
+
+  async #publish(accessId: string, call: PluginCall, get: (backendId: string) => ServedBackend): Promise<void> {
     const { accesses, placements } = this.#store.reading;
-    for (let published: string | null = null; ;) {
-      const access = await accesses.get(accessId);
-      if (access.placementId === published) return;
-      const placement = await placements.get(access.placementId);
-      const request = await this.exportRequest(access, placement, this.get(placement.backendId), call);
-      await this.transportOf(placement.backendId).export(request, call);
-      published = access.placementId;
+    const access = await accesses.get(accessId);
+    const placement = await placements.get(access.placementId);
+    const backend = get(placement.backendId);
+    const transport = transportOf(backend);
+    await transport.export(await this.exportRequest(access, placement, backend, call), call);
+    const since = await orMissing(accesses.get(accessId));
+    if (!since || since.placementId === access.placementId) return;
+    try {
+      await this.#publish(accessId, call, get);
+    } catch (error) {
+      // Better not published at all than at the old place.
+      await transport.unexport(accessId, call).catch(() => {});
+      throw error;
     }
   }
 
@@ -252,7 +259,7 @@ export class Backends {
         await publishAgain(transport, id, this.#call(), {
           store: this.#store,
           log: this.#log,
-          request: (access, placement) => this.exportRequest(access, placement, backend, this.#call()),
+          publish: (accessId) => this.#publish(accessId, this.#call(), (other) => (other === id ? backend : this.get(other))),
         });
       }
     } catch (error) {
@@ -274,4 +281,9 @@ export class Backends {
       }
     });
   }
+}
+
+function transportOf({ name, transport }: ServedBackend): Transport {
+  if (transport) return transport;
+  throw new ScoriaError('not-supported', `Backend ${name} has no transport, so its volumes cannot be attached.`);
 }

@@ -2,16 +2,15 @@ import type { Access } from '../attachment/access.ts';
 import { ScoriaError } from '../error/scoria-error.ts';
 import type { Log } from '../platform/log.ts';
 import type { Store } from '../store/store.ts';
-import type { ExportRequest, Transport } from '../transport/transport.ts';
+import type { Transport } from '../transport/transport.ts';
 import type { PluginCall } from '../volume/driver.ts';
-import type { Placement } from './placement.ts';
 
 /** What {@link publishAgain} works with. */
 export interface PublishingTools {
   readonly store: Store;
   readonly log: Log;
-  /** What the transport needs to publish an access. */
-  request(access: Access, placement: Placement): Promise<ExportRequest>;
+  /** Publishes an access where its volume lies, also when that changes meanwhile. */
+  publish(accessId: string): Promise<void>;
 }
 
 /**
@@ -22,19 +21,19 @@ export async function publishAgain(
   transport: Transport,
   backendId: string,
   call: PluginCall,
-  { store, log, request }: PublishingTools,
+  { store, log, publish }: PublishingTools,
 ): Promise<void> {
   const { accesses, placements } = store.reading;
-  const publish = async (access: Access) => {
+  const again = async (access: Access) => {
     const placement = await placements.get(access.placementId);
     if (placement.backendId !== backendId) return;
-    await transport.export(await request(access, placement), call);
+    await publish(access.id);
     // Another process may have ended it meanwhile: what came after its fence is taken back.
     const open = (await accesses.ofVolume(access.volumeId)).some(({ id, state }) => id === access.id && state === 'open');
     if (!open) await transport.unexport(access.id, call);
   };
   const open = (await accesses.all()).filter((access) => access.state === 'open');
-  for (const [index, result] of (await Promise.allSettled(open.map(publish))).entries()) {
+  for (const [index, result] of (await Promise.allSettled(open.map(again))).entries()) {
     if (result.status === 'rejected') {
       log.error({ err: ScoriaError.from(result.reason), accessId: open[index]?.id }, 'an access could not be published again');
     }
