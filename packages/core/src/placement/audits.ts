@@ -31,6 +31,8 @@ export interface TransportAudit {
   readonly unknown: readonly string[];
   /** Open accesses of this process's backends that are not published. */
   readonly missing: readonly string[];
+  /** Open accesses of this process's backends of which only a part is published ({@link ExportStatus.complete}). */
+  readonly incomplete: readonly string[];
 }
 
 /** Why a backend or transport could not be audited. */
@@ -80,7 +82,7 @@ export class Audits {
         return this.backend(context, id ?? '', inner);
       }),
     );
-    const nothing = { exports: null, stats: null, unknown: null, missing: null };
+    const nothing = { exports: null, stats: null, unknown: null, missing: null, incomplete: null };
     const transports = this.#plugins.transports.map(({ name }) =>
       this.#attempt({ transport: name, ...nothing }, `Listing transport ${name}`, signal, (inner) =>
         this.transport(context, name, inner),
@@ -133,22 +135,25 @@ export class Audits {
     requireAdmin(context, 'audit the transports');
     const call = { signal, fence: 0, progress: () => {} };
     const transport = this.#plugins.transports.find((each) => each.name === name)?.transport;
-    if (!transport) return { transport: name, exports: [], stats: [], unknown: [], missing: [] };
+    if (!transport) return { transport: name, exports: [], stats: [], unknown: [], missing: [], incomplete: [] };
     const [exports, stats] = [await transport.list(call), await transport.stats(call)];
     const accesses = await this.#store.reading.accesses.all();
     const known = new Set(accesses.map((access) => access.id));
-    const published = new Set(exports.map((each) => each.accessId));
+    const published = new Map(exports.map((each) => [each.accessId, each]));
     const missing: string[] = [];
+    const incomplete: string[] = [];
     for (const access of accesses) {
-      if (access.state !== 'open' || published.has(access.id)) continue;
+      const found = published.get(access.id);
+      if (access.state !== 'open' || found?.complete) continue;
       const placement = await orMissing(this.#store.reading.placements.get(access.placementId));
       // Ended since the accesses were read.
       if (!placement) continue;
       const { backendId } = placement;
       if (this.#backends.servedIds().includes(backendId) && this.#backends.get(backendId).transport === transport)
-        missing.push(access.id);
+        (found ? incomplete : missing).push(access.id);
     }
-    return { transport: name, exports, stats, unknown: [...published].filter((id) => !known.has(id)), missing };
+    const unknown = [...published.keys()].filter((id) => !known.has(id));
+    return { transport: name, exports, stats, unknown, missing, incomplete };
   }
 }
 

@@ -10,7 +10,6 @@ const damaged = definePlugin({
   kind: 'driver',
   api: '^1.0',
   config: z.strictObject({}),
-  locates: 'memory',
   create: () => {
     const refuse = async (): Promise<never> => {
       throw new ScoriaError('backend-failed', 'Volume group slow lacks 1 of its physical volumes', {
@@ -157,6 +156,26 @@ test('an audit tells which backends it could not look at', async () => {
     { backend: 'slow', unknown: null, missing: null, failure: { code: 'backend-failed', remedy: 'Bring the disk back.' } },
   ]);
   expect(body.audit.transports).toMatchObject([{ unknown: [], failure: null }, { failure: null }]);
+});
+
+test('an audit names the accesses of which a target has only a part', async () => {
+  class HalfMade extends ListedExports {
+    override async list() {
+      return (await super.list()).map((each) => ({ ...each, complete: false }));
+    }
+  }
+  const plugin = definePlugin({ ...limiting, name: 'half', config: z.strictObject({}), create: () => new HalfMade() });
+  const half = await TestService.start({}, ['plain'], { backends: {}, transports: { listed: { plugin } } });
+  try {
+    const attachment = { volume_uuid: await half.volume(), connector: { initiator: 'iqn.2026-11.test:h1', host: 'h1' } };
+    expect((await half.ask('POST', '/attachments', { body: { attachment } })).status).toBe(200);
+    const { body } = await half.ask('GET', '//scoria/v1/audit', { as: 'admin' });
+    const [transport] = body.audit.transports;
+    expect(transport.exports).toMatchObject([{ complete: false }]);
+    expect(transport).toMatchObject({ unknown: [], missing: [], incomplete: [transport.exports[0].access_id] });
+  } finally {
+    await half.stop();
+  }
 });
 
 test('others are refused', async () => {

@@ -27,7 +27,15 @@ const auditSchema = z.object({
     z.object({
       transport: z.string(),
       exports: z
-        .array(z.object({ access_id: z.string(), volume_id: z.string(), read_only: z.boolean(), sessions: z.array(z.string()) }))
+        .array(
+          z.object({
+            access_id: z.string(),
+            volume_id: z.string(),
+            read_only: z.boolean(),
+            complete: z.boolean().describe('false: only a part of it is there, so no host can log in'),
+            sessions: z.array(z.string()),
+          }),
+        )
         .nullable(),
       volumes: z
         .array(
@@ -36,6 +44,7 @@ const auditSchema = z.object({
         .nullable(),
       unknown: z.array(z.string()).nullable().describe('accesses published without a row'),
       missing: z.array(z.string()).nullable().describe('open accesses that are not published'),
+      incomplete: z.array(z.string()).nullable().describe('open accesses of which only a part is published'),
       failure,
     }),
   ),
@@ -67,13 +76,14 @@ export const auditRoutes = [
               null,
             failure: reason,
           })),
-          transports: transports.map(({ transport, exports, stats, unknown, missing, failure: reason }) => ({
+          transports: transports.map(({ transport, exports, stats, unknown, missing, incomplete, failure: reason }) => ({
             transport,
             exports:
-              exports?.map(({ accessId, volumeId, readOnly, sessions }) => ({
+              exports?.map(({ accessId, volumeId, readOnly, complete, sessions }) => ({
                 access_id: accessId,
                 volume_id: volumeId,
                 read_only: readOnly,
+                complete,
                 sessions: [...sessions],
               })) ?? null,
             volumes:
@@ -86,6 +96,7 @@ export const auditRoutes = [
               })) ?? null,
             unknown: unknown && [...unknown],
             missing: missing && [...missing],
+            incomplete: incomplete && [...incomplete],
             failure: reason,
           })),
         },
