@@ -230,6 +230,7 @@ describe('faults of a configuration', () => {
           two: { plugin: untyped({ config: undefined }) },
           three: { plugin: untyped({ capabilities: ['clones'] }) },
           four: { plugin: untyped({ config: z.strictObject({}).refine(async () => true) }) },
+          five: { plugin: untyped({ locates: 'odd' }) },
         },
       }),
     ).toEqual([
@@ -239,6 +240,7 @@ describe('faults of a configuration', () => {
         /^backends\.three\.plugin: good-driver declares "clones", which is no capability; capabilities are: clone, /,
       ),
       expect.stringMatching(/^backends\.four: good-driver could not be made: .*promise/i),
+      expect.stringMatching(/^backends\.five\.plugin: good-driver gives locators of kind "odd" and brings nothing/),
     ]);
   });
 

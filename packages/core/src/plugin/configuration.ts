@@ -145,7 +145,7 @@ export function makePlugins(configuration: PluginConfiguration, surroundings: Pl
     backends.push({
       name,
       availabilityZone: entry.availabilityZone ?? surroundings.availabilityZone,
-      driver: guardDriver(made.made, guard(`backend ${name}`, 'backend-failed')),
+      driver: guardDriver(made.made, guard(`backend ${name}`, 'backend-failed'), made.plugin.locates),
       driverCapabilities: made.plugin.capabilities,
       openers: { path: openPathDevice, ...made.plugin.devices },
       transport: transport?.transport ?? null,

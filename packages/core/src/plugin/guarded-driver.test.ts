@@ -24,7 +24,7 @@ const none: AnyVolumeDriver = {
 
 function guarded(verbs: Partial<AnyVolumeDriver>): AnyVolumeDriver {
   const guard = new Guard('backend', new ManualClock(), silentLog, 'backend-failed');
-  return guardDriver({ ...none, ...verbs }, guard);
+  return guardDriver({ ...none, ...verbs }, guard, 'path');
 }
 
 async function* given(extents: readonly Extent[]) {
@@ -68,6 +68,7 @@ describe('what a driver tells', () => {
     ['createFromSnapshot', 'not whether it is filled', made],
     ['revert', 'nothing', undefined],
     ['locate', 'a locator of another shape', { device: '/dev/sdx' }],
+    ['locate', 'a locator of a kind that its plug-in does not declare', { kind: 'odd', path: '/dev/sdx', blockSize: 512 }],
   ])('by %s, %s, is backend-failed and names the verb', async (verb, _what, answer) => {
     const driver = answering(verb, answer);
     const calls: Record<string, () => Promise<unknown> | undefined> = {

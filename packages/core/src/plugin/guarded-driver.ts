@@ -1,4 +1,4 @@
-import type { z } from 'zod';
+import { z } from 'zod';
 import { ScoriaError } from '../error/scoria-error.ts';
 import type { Extent } from '../device/block-device.ts';
 import type { AnyVolumeDriver, BackendObject, PluginCall, VolumeDriver } from '../volume/driver.ts';
@@ -49,8 +49,13 @@ async function* believableExtents(verb: string, size: number, extents: AsyncIter
   }
 }
 
-/** A driver behind core's {@link Guard}; it has the same optional groups as the driver itself. */
-export function guardDriver(driver: AnyVolumeDriver, guard: Guard): AnyVolumeDriver {
+/**
+ * A driver behind core's {@link Guard}; it has the same optional groups as the driver itself.
+ *
+ * @param locates - the kind of locator that its plug-in declares.
+ */
+export function guardDriver(driver: AnyVolumeDriver, guard: Guard, locates: string): AnyVolumeDriver {
+  const locator = driverAnswers.locator.extend({ kind: z.literal(locates, `the plug-in declares ${locates}`) });
   const run = <T>(verb: string, patience: number, objects: string[], call: PluginCall, work: (call: PluginCall) => Promise<T>) =>
     guard.call(verb, { patience, objects }, call, work);
   const coded = async function* <T>(verb: string, items: () => AsyncIterable<T>, shape?: z.ZodType): AsyncGenerator<T> {
@@ -91,9 +96,7 @@ export function guardDriver(driver: AnyVolumeDriver, guard: Guard): AnyVolumeDri
         run('deleteSnapshot', long, ids(snapshot), call, (inner) => driver.deleteSnapshot(snapshot, inner)),
       list: (call) => coded('list', () => driver.list(call), driverAnswers.listed),
       locate: (object, call) =>
-        run('locate', quick, [], call, async (inner) =>
-          guard.wellFormed('locate', driverAnswers.locator, await driver.locate(object, inner)),
-        ),
+        run('locate', quick, [], call, async (inner) => guard.wellFormed('locate', locator, await driver.locate(object, inner))),
     };
   const { clone, createFromSnapshot, revert, shrink, listManageable, manage, unmanage } = driver;
   const { allocatedExtents, changedExtents } = driver;

@@ -56,7 +56,7 @@ const later: Readonly<Record<PluginKind, string>> = {
 };
 
 /** What is wrong with a plug-in as it is defined, in words that name it; nothing when all is well. */
-export function definitionFaults({ name, config, capabilities }: Plugin): string[] {
+export function definitionFaults({ name, kind, config, capabilities, locates, devices }: Plugin): string[] {
   // Plug-ins without types are whatever their authors wrote.
   if (typeof name !== 'string' || name === '')
     return ['this plug-in has no name: definePlugin() takes one, usually that of its package'];
@@ -68,6 +68,10 @@ export function definitionFaults({ name, config, capabilities }: Plugin): string
   const known = Object.keys(capabilityMethods);
   for (const capability of capabilities.filter((each) => !known.includes(each)))
     faults.push(`${name} declares "${capability}", which is no capability; capabilities are: ${known.join(', ')}`);
+  if (kind === 'driver' && locates !== 'path' && !Object.hasOwn(devices, locates))
+    faults.push(
+      `${name} gives locators of kind "${locates}" and brings nothing that opens them: "devices" has an opener of that kind`,
+    );
   return faults;
 }
 
