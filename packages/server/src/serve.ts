@@ -1,10 +1,12 @@
 import { readFile } from 'node:fs/promises';
+import { hostname } from 'node:os';
 import { resolve } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import {
   createBlockStorage,
   defaultReconciliationSettings,
   makePlugins,
+  type BackendState,
   type BlockStorage,
   type ReconciliationSettings,
   ScoriaError,
@@ -15,13 +17,14 @@ import {
 } from '@scoria/core';
 import { createLocalIdentity, openrc, passwordInOpenrc } from '@scoria/identity-local';
 import { createSqliteStore } from '@scoria/store-sql';
-import { pino, type Logger } from 'pino';
+import { z } from 'zod';
 import { formatAddress, isLoopback, parseAddress } from './address.ts';
 import { parseConfiguration, readConfiguration, type ConfigurationSource } from './configuration.ts';
 import { DataDirectory } from './data-directory.ts';
 import { defaultConfiguration } from './default-configuration.ts';
 import { createHttpServer } from './http/server.ts';
 import { loadPlugins } from './plugin-loading.ts';
+import { openLog } from './service-log.ts';
 
 /** What the command line says; it goes before the configuration. */
 export interface ServeOptions {
@@ -36,15 +39,31 @@ export interface ServeOptions {
   readonly checkResponses?: boolean | undefined;
 }
 
+/** A configured backend at the start of the service. */
+export interface StartedBackend {
+  readonly name: string;
+  /** Why it is not in service, with what to do. */
+  readonly fault: BackendState['fault'];
+  /** Its pools in trouble. */
+  readonly poolFaults: readonly { readonly pool: string; readonly message: string; readonly remedy: string }[];
+}
+
+/** A configured transport. */
+export interface StartedTarget {
+  /** Its name in the configuration. */
+  readonly name: string;
+  /** Where it listens, as far as the configuration says. */
+  readonly addresses: readonly string[];
+}
+
 /** A service that runs. */
 export interface Running {
   readonly url: string;
   readonly dataDirectory: string;
   readonly openrcFile: string;
   readonly logFile: string;
-  readonly backends: readonly string[];
-  /** Addresses of the iSCSI targets. */
-  readonly targets: readonly string[];
+  readonly backends: readonly StartedBackend[];
+  readonly targets: readonly StartedTarget[];
   /** Whether this start made the installation. */
   readonly firstStart: boolean;
   readonly storage: BlockStorage;
@@ -93,7 +112,7 @@ export async function serve(options: ServeOptions): Promise<Running> {
   try {
     const directory = await DataDirectory.open(options.dataDirectory);
     cleanUp.push(() => directory.close());
-    const { log, logFile } = openLog(configuration, directory);
+    const { log, logFile } = openLog(configuration.log, directory.path);
     cleanUp.push(() => log.flush());
 
     const identity = await createLocalIdentity({
@@ -101,6 +120,7 @@ export async function serve(options: ServeOptions): Promise<Running> {
       clock: systemClock,
       random: systemRandom,
     });
+    const host = configuration.host ?? hostname();
     const storage = await createBlockStorage({
       store: createSqliteStore({ path: directory.file('scoria.db') }),
       plugins,
@@ -110,7 +130,7 @@ export async function serve(options: ServeOptions): Promise<Running> {
       // The lock on the data directory is the proof.
       worker: { alone: true },
       settings: {
-        ...(configuration.host !== undefined && { host: configuration.host }),
+        host,
         availabilityZone: configuration.availabilityZone,
         defaultVolumeType: configuration.defaultVolumeType,
         firstVolumeTypes: configuration.volumeTypes,
@@ -145,8 +165,8 @@ export async function serve(options: ServeOptions): Promise<Running> {
       dataDirectory: directory.path,
       openrcFile: directory.file('openrc'),
       logFile,
-      backends: Object.keys(configuration.backends),
-      targets: targetsOf(configuration),
+      backends: await startedBackends(storage, host, Object.keys(configuration.backends)),
+      targets: startedTargets(configuration),
       firstStart: identity.initialPassword !== undefined,
       storage,
       stop,
@@ -189,10 +209,24 @@ async function configurationOf(options: ServeOptions): Promise<ConfigurationSour
   return { ...source, configuration };
 }
 
-function targetsOf({ transports }: ConfigurationSource['configuration']): string[] {
-  const config = transports[iscsiTransport]?.config;
-  if (typeof config !== 'object' || config === null || !('listen' in config) || !Array.isArray(config.listen)) return [];
-  return config.listen.map(String);
+async function startedBackends(storage: BlockStorage, host: string, names: readonly string[]): Promise<StartedBackend[]> {
+  const context = { requestId: `req-${systemRandom.uuid()}`, userId: 'scoria', projectId: '', roles: ['admin'], isAdmin: true };
+  const states = await storage.backends.list(context);
+  return names.map((name) => {
+    const { fault = null, pools = [] } = states.find((state) => state.host === `${host}@${name}`) ?? {};
+    const poolFaults = pools.flatMap((pool) => (pool.fault ? [{ pool: pool.name, ...pool.fault }] : []));
+    return { name, fault, poolFaults };
+  });
+}
+
+/** The transports of this project, and others that do alike, are told their addresses by `listen`. */
+const listening = z.looseObject({ listen: z.array(z.string()) });
+
+function startedTargets({ transports }: ConfigurationSource['configuration']): StartedTarget[] {
+  return Object.entries(transports).map(([name, { config }]) => {
+    const { data } = listening.safeParse(config);
+    return { name, addresses: data?.listen ?? [] };
+  });
 }
 
 const minute = 60_000;
@@ -209,13 +243,6 @@ function reconciliationSettings({ reconciliation }: ConfigurationSource['configu
     garbageGrace: garbageMinutes * minute,
     strangerGrace: strangerDays === null ? null : strangerDays * 24 * hour,
   };
-}
-
-function openLog({ log }: ConfigurationSource['configuration'], directory: DataDirectory): { log: Logger; logFile: string } {
-  const logFile = log.file === '-' ? 'standard error' : resolve(directory.path, log.file);
-  const destination = pino.destination({ dest: log.file === '-' ? 2 : logFile, sync: false, mode: 0o600 });
-  const redact = ['req.headers', '*.secret', '*.password', '*.auth_password', '*.token'];
-  return { log: pino({ level: log.level, base: null, redact }, destination), logFile };
 }
 
 /** `openrc` holds the one copy of the administrator's password, so it is kept when only the URL has changed. */
