@@ -8,10 +8,12 @@ const faultNames: Readonly<Record<number, string>> = {
   403: 'forbidden',
   404: 'itemNotFound',
   405: 'badMethod',
+  408: 'badRequest',
   409: 'conflictingRequest',
   413: 'overLimit',
   415: 'badMediaType',
   422: 'unprocessableEntity',
+  431: 'badRequest',
   501: 'notImplemented',
   503: 'serviceUnavailable',
 };

@@ -6,6 +6,7 @@ import { blockStorageRoutes, scoriaRoutes } from '../api/routes.ts';
 import type { Authenticator } from './authenticator.ts';
 import { mountDiscovery } from './discovery.ts';
 import { contextOf, mountBlockStorage, mountUnversioned, type DispatcherOptions } from './dispatcher.ts';
+import { answerBrokenRequest } from './broken-request.ts';
 import { blockStorageError, identityError } from './error-response.ts';
 import { mountEventStream } from './event-stream.ts';
 import { HttpError } from './http-error.ts';
@@ -53,6 +54,11 @@ export function createHttpServer(options: HttpServerOptions): FastifyInstance {
     keepAliveTimeout: 30_000,
     requestIdHeader: false,
     genReqId: (request) => requestId(request.headers['x-openstack-request-id'], options.random),
+    clientErrorHandler: (error, socket) => {
+      const id = requestId(undefined, options.random);
+      const status = answerBrokenRequest(error, socket, id);
+      if (status !== null) app.log.info({ requestId: id, status, reason: error.code }, 'refused what is no request');
+    },
     // URLs that the router refuses by itself reach no hook: they are answered here, in the shape of all errors.
     frameworkErrors: (error, request, reply) => {
       const refusal = error.statusCode === 414 ? new HttpError(404, notFound) : new HttpError(400, 'Malformed request url');

@@ -1,3 +1,5 @@
+import { connect } from 'node:net';
+import { text } from 'node:stream/consumers';
 import { systemClock, systemRandom, type BlockStorage } from '@scoria/core';
 import { pino } from 'pino';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
@@ -165,6 +167,45 @@ describe('requests and answers', () => {
     expect(answer.json().computeFault.code).toBe(500);
     expect(answer.body).not.toContain('hunter2');
     await http.close();
+  });
+});
+
+describe('what is no HTTP', () => {
+  let address: { host: string; port: number };
+  let http: ReturnType<typeof createHttpServer>;
+  beforeAll(async () => {
+    const { storage } = service;
+    const authenticator = { authenticate: async () => ({ userId: 'u', projectId: 'aa', roles: [], isAdmin: false }) };
+    http = createHttpServer({ storage, authenticator, log: false, clock: systemClock, random: systemRandom });
+    const { hostname, port } = new URL(await http.listen({ host: '127.0.0.1', port: 0 }));
+    address = { host: hostname, port: Number(port) };
+  });
+  afterAll(() => http.close());
+
+  async function answerTo(sent: string): Promise<{ head: string; body: any }> {
+    const socket = connect(address);
+    socket.end(sent);
+    const [head = '', body = ''] = (await text(socket)).split('\r\n\r\n');
+    return { head, body: JSON.parse(body) };
+  }
+
+  test.each([
+    ['an unknown method', 'FROB / HTTP/1.1\r\nHost: a\r\n\r\n', 400],
+    ['no line of a request', 'hello\r\n\r\n', 400],
+    ['headers that are too large', `GET / HTTP/1.1\r\nHost: a\r\nX-Long: ${'x'.repeat(20_000)}\r\n\r\n`, 431],
+  ])('%s, is refused in the shape of all errors, with a name of the request', async (_what, sent, code) => {
+    const { head, body } = await answerTo(sent);
+    expect(head).toMatch(new RegExp(`^HTTP/1.1 ${code} `));
+    expect(head).toMatch(/\r\nX-Openstack-Request-Id: req-[0-9a-f-]{36}(\r\n|$)/);
+    expect(body).toEqual({ badRequest: { code, message: expect.any(String) } });
+  });
+
+  test('a method that HTTP knows and the API does not is told like any other error', async () => {
+    const { head, body } = await answerTo(
+      'PROPFIND /v3/aa/volumes HTTP/1.1\r\nHost: a\r\nX-Auth-Token: x\r\nConnection: close\r\n\r\n',
+    );
+    expect(head).toMatch(/^HTTP\/1.1 404 /);
+    expect(body).toMatchObject({ itemNotFound: { code: 404 } });
   });
 });
 
