@@ -25,6 +25,12 @@ test('administrators run the reconciler, look at the last run and at findings', 
     });
   }
   expect((await service.ask('GET', '//scoria/v1/findings?state=well', { as: 'admin' })).status).toBe(400);
+  // A slip in a filter would else show all that there is.
+  const unknown = await service.ask('GET', '//scoria/v1/findings?subject=none', { as: 'admin' });
+  expect(unknown).toMatchObject({
+    status: 400,
+    body: { badRequest: { message: expect.stringContaining("'subject' was unexpected") } },
+  });
 });
 
 test('others are refused', async () => {

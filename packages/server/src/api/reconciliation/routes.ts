@@ -62,7 +62,7 @@ export const reconciliationRoutes = [
     method: 'GET',
     path: '/findings',
     summary: 'Differences between backends, targets and the store, newest first; unless asked otherwise those not mended yet',
-    query: z.object({
+    query: z.strictObject({
       state: z
         .enum([...findingStates, 'any'])
         .optional()
