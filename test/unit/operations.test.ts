@@ -391,6 +391,50 @@ describe('durable operations', () => {
     for (const { operationId } of made) await storage.operations.wait(operationId, patience);
   });
 
+  it('deletes a volume with all of its snapshots, however many', async () => {
+    const store = createSqliteStore({ path: join(directory, 'scoria.db') });
+    const storage = await start(() => {}, { store });
+    const { volume, operationId } = await storage.volumes.create(alice, { size: mib });
+    await storage.operations.wait(operationId, patience);
+    const made = await storage.snapshots.create(alice, { volumeId: volume.id });
+    await storage.operations.wait(made.operationId, patience);
+    const snapshot = await storage.snapshots.get(alice, made.snapshot.id);
+    await store.transaction(async ({ snapshots }) => {
+      for (let count = 1; count < 2_500; count += 1) {
+        await snapshots.insert({ ...snapshot, id: systemRandom.uuid(), placementId: null });
+      }
+    });
+    const deletion = await storage.volumes.delete(alice, volume.id, { cascade: true });
+    await storage.operations.wait(deletion.operationId, patience);
+    expect([await storage.volumes.count(alice, {}), await storage.snapshots.count(alice, {})]).toEqual([0, 0]);
+    expect(objects()).toEqual([]);
+  }, 20_000);
+
+  it('counts quotas of however many extends under way', async () => {
+    const go = Promise.withResolvers<void>();
+    const store = createSqliteStore({ path: join(directory, 'scoria.db') });
+    const storage = await start(
+      async (verb) => {
+        if (verb === 'extend') await go.promise;
+      },
+      { store },
+    );
+    const gib = 2 ** 30;
+    const { volume, operationId } = await storage.volumes.create(alice, { size: gib });
+    await storage.operations.wait(operationId, patience);
+    const extend = await storage.volumes.extend(alice, volume.id, 2 * gib);
+    const operation = await store.reading.operations.get('every-project', extend.operationId);
+    await store.transaction(async ({ operations }) => {
+      for (let count = 1; count < 1_200; count += 1) {
+        const leased = { leaseOwner: 'another', leaseUntil: Number.MAX_SAFE_INTEGER };
+        await operations.insert({ ...operation, ...leased, id: systemRandom.uuid() }, []);
+      }
+    });
+    expect((await storage.quotas.get(alice, 'alice')).usage).toMatchObject({ gigabytes: { inUse: 1_201 } });
+    go.resolve();
+    await storage.operations.wait(extend.operationId, patience);
+  });
+
   it('counts quotas from the rows, extends under way included', async () => {
     const go = Promise.withResolvers<void>();
     const storage = await start(async (verb) => {

@@ -114,6 +114,12 @@ const dueFor = (owner: string, now: number) =>
     sql`(operations.not_before <= ${now} or operations.updated_at > ${now})`,
   ]);
 
+/** An engine takes only so many conditions and parameters in one statement. */
+function batches<T>(all: readonly T[]): T[][] {
+  const size = 200;
+  return Array.from({ length: Math.ceil(all.length / size) }, (_, index) => all.slice(index * size, (index + 1) * size));
+}
+
 /** Operations and their journal in SQL. */
 export class SqlOperations implements OperationRepository {
   readonly #session: Session;
@@ -129,11 +135,10 @@ export class SqlOperations implements OperationRepository {
       if (strongest.get(key)?.mode !== 'change') strongest.set(key, use);
     }
     const wanted = [...strongest.values()];
-    if (wanted.length > 0) await this.#refuseConflict(wanted);
+    for (const some of batches(wanted)) await this.#refuseConflict(some);
     await insertEntity(this.#session, operationTable, operation, `Operation ${operation.id} exists already.`);
-    if (wanted.length === 0) return;
     const rows = wanted.map(({ kind, id, mode }) => ({ kind, resource_id: id, operation_id: operation.id, mode }));
-    await this.#session.db.insertInto('operation_uses').values(rows).execute();
+    for (const some of batches(rows)) await this.#session.db.insertInto('operation_uses').values(some).execute();
   }
 
   async get(tenancy: Tenancy, id: string): Promise<Operation> {

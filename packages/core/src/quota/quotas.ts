@@ -1,6 +1,8 @@
 import { ScoriaError } from '../error/scoria-error.ts';
+import type { Operation, OperationField } from '../operation/operation.ts';
 import { wired } from '../plugin/token.ts';
 import * as tokens from '../plugin/tokens.ts';
+import { allRows } from '../store/all-rows.ts';
 import type { Repositories, Store } from '../store/store.ts';
 import type { RequestContext } from '../tenancy/request-context.ts';
 import { requireAdmin } from '../tenancy/require-admin.ts';
@@ -129,16 +131,12 @@ export class Quotas {
   async #used(repositories: Repositories, projectId: string) {
     const volumes = await repositories.volumes.usage(projectId);
     const snapshots = await repositories.snapshots.usage(projectId);
-    const growing = await repositories.operations.list(
-      { projectId },
-      {
-        where: [
-          { field: 'name', op: 'eq', value: extendVolume.name },
-          { field: 'status', op: 'in', value: ['running', 'compensating'] },
-        ],
-        // To have them in the order of time, a store would go through all that the project ever did.
-        sort: [{ field: 'id', direction: 'asc' }],
-      },
+    const growing = await allRows<Operation, OperationField>(
+      (query) => repositories.operations.list({ projectId }, query),
+      [
+        { field: 'name', op: 'eq', value: extendVolume.name },
+        { field: 'status', op: 'in', value: ['running', 'compensating'] },
+      ],
     );
     // An extend takes its quota when it is accepted, its volume has the size only when it is done.
     const growth = growing.reduce((sum, { input }) => {

@@ -8,6 +8,8 @@ import type { Settings } from '../plugin/settings.ts';
 import { wired } from '../plugin/token.ts';
 import * as tokens from '../plugin/tokens.ts';
 import { gibibyte, type Quotas } from '../quota/quotas.ts';
+import type { Snapshot, SnapshotField } from '../snapshot/snapshot.ts';
+import { allRows } from '../store/all-rows.ts';
 import type { ListQuery } from '../store/list-query.ts';
 import type { Store } from '../store/store.ts';
 import { listTenancy, type RequestContext, tenancyOf } from '../tenancy/request-context.ts';
@@ -304,9 +306,10 @@ export class Volumes {
       // It was never ours: it is let go, and its bytes stay.
       if (volume.status === 'error_managing') return beginUnmanaging(transaction, this.#operations, context, volume, now);
       await requireUnused(transaction, volume);
-      const snapshots = await transaction.snapshots.list('every-project', {
-        where: [{ field: 'volumeId', op: 'eq', value: id }],
-      });
+      const snapshots = await allRows<Snapshot, SnapshotField>(
+        (query) => transaction.snapshots.list('every-project', query),
+        [{ field: 'volumeId', op: 'eq', value: id }],
+      );
       if (snapshots.length > 0 && !options.cascade) {
         throw new ScoriaError(
           'invalid-state',
