@@ -67,7 +67,7 @@ export interface PluginDefinition<K extends PluginKind, Schema extends z.ZodType
   readonly config: Schema;
   readonly capabilities?: readonly DriverCapability[];
   readonly devices?: Readonly<Record<string, DeviceOpener>>;
-  /** Default: `path`. */
+  /** Default: `path`. Another kind needs an opener in {@link devices}. */
   readonly locates?: string;
   /** Makes the thing. No I/O here: a driver's belongs into `check`, a transport's into `start`. */
   create(context: PluginContext<z.output<Schema>>): PluginKinds[K];
