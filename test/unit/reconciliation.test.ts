@@ -294,6 +294,26 @@ describe('the reconciler', () => {
     expect(await storage.volumes.get(alice, id)).toMatchObject({ status: 'available' });
   });
 
+  it('ends no finding of an object that it did not ask for, there being too many', async () => {
+    const id = await volume();
+    arrays.old.objects.clear();
+    await run();
+    const { placementId } = await store.reading.volumes.get('every-project', id);
+    const placement = await store.reading.placements.get(placementId ?? '');
+    const found = await store.reading.volumes.get('every-project', id);
+    // They come before it in the order in which they are asked for.
+    await store.transaction(async ({ volumes, placements }) => {
+      for (let count = 0; count < 200; count += 1) {
+        const other = `00000000-0000-4000-8000-${String(count).padStart(12, '0')}`;
+        await placements.insert({ ...placement, id: other, resourceId: other, backendRef: other });
+        await volumes.insert({ ...found, id: other, placementId: other });
+      }
+    });
+    await run();
+    expect(await store.reading.reconciliation.count(['open'])).toBe(201);
+    expect(await ended()).toEqual([]);
+  });
+
   it('does not take an object for gone that a listing only left out', async () => {
     await volume();
     for (const id of arrays.old.objects.keys()) hidden.add(id);
@@ -394,6 +414,20 @@ describe('the reconciler', () => {
       expect(transport.calls).toEqual(['unexport']);
       expect(transport.exports.size).toBe(0);
       expect(await store.reading.accesses.all()).toEqual([]);
+    });
+
+    it('end also with an access that somebody began to end, and nobody counts on', async () => {
+      const volumeId = await volume();
+      await storage.attachments.create(alice, { volumeId, connector: host1 });
+      await store.transaction(async ({ attachments, accesses, volumes }) => {
+        for (const { id, accessId } of await attachments.ofVolumes([volumeId])) {
+          await accesses.setState(accessId ?? '', 'ending');
+          await attachments.remove(id);
+        }
+        await volumes.transition('every-project', volumeId, 'attachmentsChanged', 0, { to: 'available' });
+      });
+      await run();
+      expect([transport.exports.size, await store.reading.accesses.all()]).toEqual([0, []]);
     });
 
     it('without a session are told after a day', async () => {

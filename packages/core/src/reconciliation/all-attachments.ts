@@ -1,19 +1,8 @@
-import type { Attachment } from '../attachment/attachment.ts';
-import type { Store } from '../store/store.ts';
-
-const page = 1_000;
+import type { Attachment, AttachmentField } from '../attachment/attachment.ts';
+import { allRows } from '../store/all-rows.ts';
+import type { PassTools } from './observation.ts';
 
 /** Every project's attachments. What is added meanwhile may be missing. */
-export async function allAttachments({ reading }: Pick<Store, 'reading'>): Promise<Attachment[]> {
-  const all: Attachment[] = [];
-  for (;;) {
-    const last = all.at(-1);
-    const some = await reading.attachments.list('every-project', {
-      sort: [{ field: 'id', direction: 'asc' }],
-      limit: page,
-      ...(last && { where: [{ field: 'id', op: 'gt', value: last.id }] }),
-    });
-    all.push(...some);
-    if (some.length < page) return all;
-  }
+export function allAttachments({ store }: Pick<PassTools, 'store'>): Promise<Attachment[]> {
+  return allRows<Attachment, AttachmentField>((query) => store.reading.attachments.list('every-project', query));
 }

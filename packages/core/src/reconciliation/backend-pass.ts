@@ -30,11 +30,18 @@ export async function observeBackend(tools: PassTools, backendId: string, signal
     await proveOurs(tools, backendId, signal);
     const audit = await tools.audits.backend(tools.context, backendId, signal);
     const strays = await tools.store.reading.placements.strays(backendId, mostStrays);
-    return [
-      ...(await unknownObjects(tools, backendId, audit.unknown, signal)),
-      ...(await strayPlacements(tools, strays)),
-      ...(await missingObjects(tools, backendId, audit.missing, strays, signal)),
-    ];
+    const isStray = new Set(strays.map(({ id }) => id));
+    const missing = audit.missing.filter(({ id }) => !isStray.has(id));
+    return {
+      observations: [
+        ...(await unknownObjects(tools, backendId, audit.unknown, signal)),
+        ...(await strayPlacements(tools, strays)),
+        ...(await missingObjects(tools, backendId, missing.slice(0, mostMissing), signal)),
+      ],
+      unjudged: missing
+        .slice(mostMissing)
+        .map(({ kind, resourceId }) => ({ kind: 'missing-object', subjectKind: kind, subjectId: resourceId })),
+    };
   });
 }
 
@@ -191,14 +198,12 @@ async function missingObjects(
   tools: PassTools,
   backendId: string,
   missing: readonly Placement[],
-  strays: readonly Placement[],
   signal: AbortSignal,
 ): Promise<Observation[]> {
   const { driver } = tools.backends.get(backendId);
   const { placements, operations } = tools.store.reading;
-  const stray = new Set(strays.map(({ id }) => id));
   const observations: Observation[] = [];
-  for (const { id, kind, resourceId, pool, backendRef } of missing.filter((each) => !stray.has(each.id)).slice(0, mostMissing)) {
+  for (const { id, kind, resourceId, pool, backendRef } of missing) {
     if ((await operations.using(kind, resourceId)).length > 0) continue;
     signal.throwIfAborted();
     const placement = await orMissing(placements.get(id));

@@ -1,16 +1,23 @@
 import type { Attachment } from '../attachment/attachment.ts';
 import { disconnectAttachment } from '../attachment/disconnect-attachment.ts';
-import type { Transaction } from '../event/outbox.ts';
-import type { Snapshot, SnapshotStatus } from '../snapshot/snapshot.ts';
+import { settleVolume } from '../attachment/settle-volume.ts';
+import type { Snapshot, SnapshotField, SnapshotStatus } from '../snapshot/snapshot.ts';
 import { settledStatus } from '../volume/settled-status.ts';
-import { settledVolumeStatuses, type Volume, type VolumeStatus, type VolumeTransition } from '../volume/volume.ts';
+import {
+  settledVolumeStatuses,
+  type Volume,
+  type VolumeField,
+  type VolumeStatus,
+  type VolumeTransition,
+} from '../volume/volume.ts';
 import { allAttachments } from './all-attachments.ts';
 import { atOnce, type MendOutcome, type Observation, type PassTools, type PassView } from './observation.ts';
+import { allRows } from '../store/all-rows.ts';
 import { orMissing } from '../store/or-missing.ts';
 
 /** Looks in the store itself for what should have ended long ago. */
 export async function observeCatalogue(tools: PassTools): Promise<PassView> {
-  const attachments = await allAttachments(tools.store);
+  const attachments = await allAttachments(tools);
   const observations = [
     ...attachments.flatMap((attachment) => stale(tools, attachment)),
     ...(await stuckVolumes(tools)),
@@ -70,21 +77,9 @@ async function endReservation(tools: PassTools, id: string): Promise<MendOutcome
       projectId,
     });
     await transaction.attachments.update(id, { status: 'detaching' }, now);
-    await settle(transaction, volume, 'attachmentsChanged', now);
+    await settleVolume(transaction, volumeId, now);
     return begun;
   });
-}
-
-async function settle(
-  transaction: Transaction,
-  volume: Volume,
-  by: 'attachmentsChanged' | 'extendEnded' | 'moveEnded',
-  now: number,
-) {
-  const status = settledStatus(await transaction.attachments.ofVolumes([volume.id]));
-  if (status === volume.status) return;
-  await transaction.volumes.transition('every-project', volume.id, by, now, { to: status });
-  transaction.emit({ name: 'volume.changed', payload: { volumeId: volume.id, projectId: volume.projectId, status } });
 }
 
 const movingStatuses = [
@@ -102,10 +97,10 @@ const movingSnapshotStatuses = ['creating', 'restoring', 'deleting'] as const sa
 async function stuckVolumes(tools: PassTools): Promise<Observation[]> {
   const { volumes, operations } = tools.store.reading;
   const observations: Observation[] = [];
-  const rows = await volumes.list('every-project', {
-    where: [{ field: 'status', op: 'in', value: movingStatuses }],
-    sort: [{ field: 'createdAt', direction: 'asc' }],
-  });
+  const rows = await allRows<Volume, VolumeField>(
+    (query) => volumes.list('every-project', query),
+    [{ field: 'status', op: 'in', value: movingStatuses }],
+  );
   for (const { id, status, updatedAt, placementId } of rows) {
     if ((await operations.using('volume', id)).length > 0) continue;
     // It may have arrived between the two questions.
@@ -129,32 +124,32 @@ async function endStuckVolume({ outbox, holdLease, clock }: PassTools, id: strin
     const volume = await orMissing(transaction.volumes.get('every-project', id));
     if (!volume || (await transaction.operations.using('volume', id)).length > 0) return 'gone';
     const now = clock.now();
-    const fail = async (name: VolumeTransition, status: VolumeStatus) => {
+    const end = async (name: VolumeTransition, status: VolumeStatus) => {
       await transaction.volumes.transition('every-project', id, name, now, { to: status });
       transaction.emit({ name: 'volume.changed', payload: { volumeId: id, projectId: volume.projectId, status } });
     };
     switch (volume.status) {
       case 'creating':
-        await fail('creationFailed', 'error');
+        await end('creationFailed', 'error');
         break;
       case 'deleting':
-        await fail('deletionFailed', 'error_deleting');
+        await end('deletionFailed', 'error_deleting');
         break;
       case 'reverting':
-        await fail('revertFailed', 'error');
+        await end('revertFailed', 'error');
         break;
       case 'managing':
-        await fail('managingFailed', 'error_managing');
+        await end('managingFailed', 'error_managing');
         break;
       case 'unmanaging':
-        await fail('unmanagingFailed', 'error');
+        await end('unmanagingFailed', 'error');
         break;
       case 'extending':
-        await settle(transaction, volume, 'extendEnded', now);
+        await end('extendEnded', settledStatus(await transaction.attachments.ofVolumes([id])));
         break;
       case 'retyping':
       case 'maintenance':
-        await settle(transaction, volume, 'moveEnded', now);
+        await end('moveEnded', settledStatus(await transaction.attachments.ofVolumes([id])));
         break;
       default:
         return 'gone';
@@ -166,10 +161,10 @@ async function endStuckVolume({ outbox, holdLease, clock }: PassTools, id: strin
 async function stuckSnapshots(tools: PassTools): Promise<Observation[]> {
   const { snapshots, operations } = tools.store.reading;
   const observations: Observation[] = [];
-  const rows = await snapshots.list('every-project', {
-    where: [{ field: 'status', op: 'in', value: movingSnapshotStatuses }],
-    sort: [{ field: 'createdAt', direction: 'asc' }],
-  });
+  const rows = await allRows<Snapshot, SnapshotField>(
+    (query) => snapshots.list('every-project', query),
+    [{ field: 'status', op: 'in', value: movingSnapshotStatuses }],
+  );
   for (const { id, volumeId, status, updatedAt, placementId } of rows) {
     if ((await operations.using('snapshot', id)).length > 0) continue;
     if ((await orMissing(snapshots.get('every-project', id)))?.status !== status) continue;

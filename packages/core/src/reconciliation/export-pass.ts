@@ -27,11 +27,11 @@ export async function observeExports(
   const unlisted: Unlisted = { kind: 'unlisted-transport', subjectKind: 'transport', subjectId: name, evidence: {} };
   return wholeListing(scope, unlisted, 'transport-failed', signal, async () => {
     const audit = await tools.audits.transport(tools.context, name, signal);
-    const attachments = await allAttachments(tools.store);
+    const attachments = await allAttachments(tools);
     const accesses = await accessesOf(tools, transport);
     const owned = new Set(attachments.map((attachment) => attachment.accessId));
     const exports = new Map(audit.exports.map((each) => [each.accessId, each]));
-    return [
+    const observations = [
       ...accesses.filter(({ id }) => !owned.has(id)).map((access) => unowned(tools, access)),
       ...accesses
         .filter(({ id, state }) => state === 'open' && owned.has(id) && !exports.get(id)?.complete)
@@ -42,6 +42,7 @@ export async function observeExports(
         return status && status.sessions.length === 0 ? [silent(tools, attachment, status, signal)] : [];
       }),
     ];
+    return { observations };
   });
 }
 

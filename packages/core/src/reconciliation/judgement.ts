@@ -1,5 +1,5 @@
 import type { Finding, FindingState } from './finding.ts';
-import type { Mend, Observation, ScopeView } from './observation.ts';
+import type { Mend, Observation, ScopeView, Subject } from './observation.ts';
 
 /** A finding as it stands after a pass, and what can be done about it. */
 export interface Verdict {
@@ -33,6 +33,7 @@ export function judge(view: ScopeView, known: readonly Finding[], now: number, n
     const finding = seen(observation, earlier, view.scope, now, newId);
     verdicts.push({ finding, mend: observation.mend });
   }
+  for (const subject of view.unjudged ?? []) before.delete(keyOf(subject));
   for (const finding of before.values()) {
     verdicts.push({ finding: { ...finding, state: finding.actions > 0 ? 'mended' : 'gone', endedAt: now }, mend: undefined });
   }
@@ -66,6 +67,6 @@ function stateOf({ patience = 0, mend }: Observation, age: number): FindingState
   return mend?.marks ? 'marked' : 'open';
 }
 
-function keyOf({ kind, subjectKind, subjectId }: Pick<Finding, 'kind' | 'subjectKind' | 'subjectId'>): string {
+function keyOf({ kind, subjectKind, subjectId }: Subject): string {
   return `${kind} ${subjectKind} ${subjectId}`;
 }

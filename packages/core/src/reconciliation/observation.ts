@@ -24,6 +24,9 @@ export interface Mend {
   begin(finding: Finding): Promise<MendOutcome>;
 }
 
+/** What an observation or a finding is about: there is one at a time in a scope. */
+export type Subject = Pick<Observation, 'kind' | 'subjectKind' | 'subjectId'>;
+
 /** A difference that a pass has seen. */
 export interface Observation {
   readonly kind: FindingKind;
@@ -40,6 +43,8 @@ export interface Observation {
 export interface ScopeView {
   readonly scope: string;
   readonly observations: readonly Observation[];
+  /** What was not looked at: nothing is known of it, so its findings stay as they are. */
+  readonly unjudged?: readonly Subject[];
 }
 
 /** What a pass has seen. A scope that is not among `views` was not seen whole, so nothing in it is judged. */

@@ -1,6 +1,6 @@
 import type { ErrorCode } from '../error/error-codes.ts';
 import { ScoriaError } from '../error/scoria-error.ts';
-import type { Observation, PassView } from './observation.ts';
+import type { Observation, PassView, ScopeView } from './observation.ts';
 
 /** What is told when a backend or transport could not be listed whole; the error is added to its evidence. */
 export type Unlisted = Pick<Observation, 'kind' | 'subjectKind' | 'subjectId' | 'evidence'>;
@@ -16,15 +16,15 @@ export async function wholeListing(
   unlisted: Unlisted,
   fallback: ErrorCode,
   signal: AbortSignal,
-  observe: () => Promise<readonly Observation[]>,
+  observe: () => Promise<Omit<ScopeView, 'scope'>>,
 ): Promise<PassView> {
   const listing = `${scope}/listing`;
   try {
-    const observations = await observe();
+    const view = await observe();
     return {
       views: [
         { scope: listing, observations: [] },
-        { scope, observations },
+        { ...view, scope },
       ],
       failure: null,
     };
