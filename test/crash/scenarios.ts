@@ -1,7 +1,10 @@
+import { attachmentScenarios } from './attachment-scenarios.ts';
 import { grown, image, volumeSize } from './content.ts';
+import { attachedVolume, exists, must, volumeOf } from './expectations.ts';
+import { moveScenarios } from './move-scenarios.ts';
 import { reconciliationScenarios } from './reconciliation-scenarios.ts';
 import type { Outcome, Prepared, Scenario } from './scenario.ts';
-import { alice, connector, root, type Site } from './site.ts';
+import { alice, root, type Site } from './site.ts';
 
 const all = ['instant', 'allocating', 'bare', 'file'] as const;
 const larger = 2 * volumeSize;
@@ -9,10 +12,6 @@ const smaller = volumeSize / 2;
 
 /** Something of this name, newly asked for. */
 const made = 'made';
-
-function must(condition: boolean, what: string): void {
-  if (!condition) throw new Error(what);
-}
 
 async function madeVolume(site: Site) {
   const [volume] = await site.store.reading.volumes.list('every-project', { where: [{ field: 'name', op: 'eq', value: made }] });
@@ -24,15 +23,6 @@ async function madeSnapshot(site: Site) {
     where: [{ field: 'name', op: 'eq', value: made }],
   });
   return snapshot;
-}
-
-const volumeOf = (site: Site, id: string) => site.store.reading.volumes.get('every-project', id);
-
-async function exists(get: Promise<unknown>): Promise<boolean> {
-  return get.then(
-    () => true,
-    () => false,
-  );
 }
 
 /** A volume that is asked for under the name {@link made}, and then holds `content`. */
@@ -177,66 +167,6 @@ function deletion(site: Site, volumeId: string, snapshots: readonly string[]): P
   };
 }
 
-async function connection(site: Site): Promise<Prepared> {
-  const volumeId = await site.volume(10);
-  const { storage } = await site.running();
-  const { id } = await site.time.drive(storage.attachments.create(alice, { volumeId, instanceId: 'machine' }));
-  return {
-    begin: (begun) => begun.attachments.update(alice, id, { connector }),
-    async expect(outcome) {
-      const { status, accessId } = await site.store.reading.attachments.get('every-project', id);
-      const volume = await volumeOf(site, volumeId);
-      const wanted = outcome === 'done' ? 'attaching' : 'reserved';
-      must(status === wanted && volume.status === wanted, `attachment and volume are ${status} and ${volume.status}`);
-      must((accessId !== null) === (outcome === 'done'), `the attachment counts on ${accessId}`);
-    },
-  };
-}
-
-/** An attachment that is asked for with its connection. */
-async function attaching(site: Site): Promise<Prepared> {
-  const volumeId = await site.volume(10);
-  return {
-    begin: (storage) => storage.attachments.create(alice, { volumeId, connector }),
-    async expect(outcome) {
-      const attachments = await site.store.reading.attachments.ofVolumes([volumeId]);
-      const { status } = await volumeOf(site, volumeId);
-      const [count, wanted] = outcome === 'done' ? [1, 'attaching'] : [0, 'available'];
-      must(attachments.length === count && status === wanted, `${attachments.length} attachments, the volume is ${status}`);
-    },
-  };
-}
-
-async function disconnection(site: Site): Promise<Prepared> {
-  const volumeId = await site.volume(10);
-  const id = await site.attach(volumeId);
-  return {
-    begin: (storage) => storage.attachments.delete(alice, id),
-    async expect(outcome) {
-      const there = await exists(site.store.reading.attachments.get('every-project', id));
-      const { status } = await volumeOf(site, volumeId);
-      const wanted = outcome === 'done' ? 'available' : 'in-use';
-      must(there === (outcome === 'undone') && status === wanted, `the volume is ${status}`);
-    },
-  };
-}
-
-function move(site: Site, volumeId: string, how: 'retype' | 'migrate', settled: 'available' | 'in-use'): Prepared {
-  return {
-    begin: (storage) =>
-      how === 'retype'
-        ? storage.moves.retype(alice, volumeId, 'there', 'on-demand')
-        : storage.moves.migrate(root, volumeId, 'host@there'),
-    async expect(outcome) {
-      const { status, hostString } = await volumeOf(site, volumeId);
-      must(status === settled, `the volume is ${status}`);
-      // A failure after the switch leaves the volume where it was to go.
-      const places = outcome === 'done' ? ['host@there#pool'] : ['host@here#pool', 'host@there#pool'];
-      must(places.includes(hostString ?? ''), `the volume lies on ${hostString}`);
-    },
-  };
-}
-
 async function fromSnapshot(site: Site): Promise<Prepared> {
   const volumeId = await site.volume(10);
   const snapshotId = await site.snapshot(volumeId);
@@ -246,12 +176,6 @@ async function fromSnapshot(site: Site): Promise<Prepared> {
 
 async function clone(site: Site): Promise<Prepared> {
   return creation(site, { sourceVolumeId: await site.volume(10) }, image(10));
-}
-
-async function attachedVolume(site: Site): Promise<string> {
-  const volumeId = await site.volume(10);
-  await site.attach(volumeId);
-  return volumeId;
 }
 
 /** Every operation, in all the ways that lead through different steps. */
@@ -375,54 +299,7 @@ export const scenarios: readonly Scenario[] = [
       };
     },
   },
-  { name: 'a connection', operation: 'attachment.connect', arrays: ['instant'], prepare: connection },
-  {
-    name: 'a connection that the target refuses',
-    operation: 'attachment.connect',
-    arrays: ['instant'],
-    broken: 'transport.export',
-    prepare: connection,
-  },
-  { name: 'an attachment with its connection', operation: 'attachment.connect', arrays: ['instant'], prepare: attaching },
-  {
-    name: 'an attachment whose connection the target refuses',
-    operation: 'attachment.connect',
-    arrays: ['instant'],
-    broken: 'transport.export',
-    prepare: attaching,
-  },
-  { name: 'the end of a connection', operation: 'attachment.disconnect', arrays: ['instant', 'file'], prepare: disconnection },
-  {
-    name: 'a retype that moves',
-    operation: 'volume.retype',
-    arrays: ['instant'],
-    prepare: async (site) => move(site, await site.volume(10), 'retype', 'available'),
-  },
-  {
-    name: 'a retype in use',
-    operation: 'volume.retype',
-    arrays: ['instant'],
-    prepare: async (site) => move(site, await attachedVolume(site), 'retype', 'in-use'),
-  },
-  {
-    name: 'a retype that cannot be committed',
-    operation: 'volume.retype',
-    arrays: ['instant'],
-    broken: 'transport.commitMirror',
-    prepare: async (site) => move(site, await attachedVolume(site), 'retype', 'in-use'),
-  },
-  {
-    name: 'a migration in use',
-    operation: 'volume.migrate',
-    arrays: ['instant'],
-    prepare: async (site) => move(site, await attachedVolume(site), 'migrate', 'in-use'),
-  },
-  {
-    name: 'a migration that cannot be committed',
-    operation: 'volume.migrate',
-    arrays: ['instant'],
-    broken: 'transport.commitMirror',
-    prepare: async (site) => move(site, await site.volume(10), 'migrate', 'available'),
-  },
+  ...attachmentScenarios,
+  ...moveScenarios,
   ...reconciliationScenarios,
 ];
