@@ -48,7 +48,9 @@ describe('where the transport cannot mirror, a volume that a host may write to',
   const attach = (volumeId: string) => storage.attachments.create(alice, { volumeId, connector });
   async function expectLeft(volumeId: string): Promise<void> {
     expect(await storage.volumes.get(alice, volumeId)).toMatchObject({ hostString: 'host@old#pool' });
-    expect((await storage.audits.run(root)).backends.flatMap(({ unknown, missing }) => [...(unknown ?? []), ...(missing ?? [])])).toEqual([]);
+    expect(
+      (await storage.audits.run(root)).backends.flatMap(({ unknown, missing }) => [...(unknown ?? []), ...(missing ?? [])]),
+    ).toEqual([]);
     const [published] = transport.exports.values();
     expect(published?.volumeId).toBe(volumeId);
   }
