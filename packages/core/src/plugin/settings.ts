@@ -7,7 +7,7 @@ export interface WorkerSettings {
   readonly roles: readonly OperationRole[];
   /** No other process works on the store, and whoever assembles the service sees to it: leases found at the start are of the dead, and end. */
   readonly alone: boolean;
-  /** Operations under way at once in this process. */
+  /** Operations under way at the same time in this process, at most; the backends that it serves have equal parts. */
   readonly concurrency: number;
   /** How long a lease lasts without being renewed. */
   readonly lease: number;

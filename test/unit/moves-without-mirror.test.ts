@@ -2,9 +2,9 @@ import { type BlockStorage, systemRandom } from '@scoria/core';
 import { MemoryBackend, memoryDriver } from '@scoria/driver-memory';
 import capabilitiesFilter from '@scoria/scheduler-weighers/capabilities-filter';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
-import { caller, memoryInstance } from '../unit/instance.ts';
-import { RecordingTransport, recordingTransport } from '../unit/recording-transport.ts';
-import { scriptedDriver } from '../unit/scripted-driver.ts';
+import { caller, memoryInstance } from './instance.ts';
+import { RecordingTransport, recordingTransport } from './recording-transport.ts';
+import { scriptedDriver } from './scripted-driver.ts';
 
 const mib = 2 ** 20;
 const alice = caller('alice');
