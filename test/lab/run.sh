@@ -45,7 +45,7 @@ lane() {
   done
   return "$broken"
 }
-first='driver-lvm-conformance'
+first='driver-lvm-conformance|lio-conformance'
 second='service|service-trouble|driver-lvm|crash'
 said=$(mktemp -d)
 trap 'rm -rf "$said"' EXIT

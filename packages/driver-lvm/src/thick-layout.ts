@@ -58,10 +58,12 @@ export class ThickLayout implements Layout {
 
   async remove(group: VolumeGroup, found: LogicalVolume, call: PluginCall): Promise<void> {
     const { signal } = call;
+    const isErased = eraseOf(this.#options.config) !== 'none';
     // A snapshot that somebody has made by hand would keep what is erased, or be lost by it.
-    const object = eraseOf(this.#options.config) === 'none' ? found : await group.lookAgain(found, signal);
+    const object = isErased ? await group.lookAgain(found, signal) : found;
     if (!object) return;
-    await group.refuseOpen(object, signal);
+    // The look has told whether it is open; who has it, the kernel tells.
+    if (!isErased || object.open) await group.refuseOpen(object, signal);
     if (object.layer === 'thick-snapshot') return this.#removeSnapshot(group, object, call);
     if (group.thickSnapshotsOf(object.name).length > 0) {
       const placementId = object.ownership?.placementId;

@@ -241,7 +241,7 @@ export class ModelledLvm implements Exec {
       lv_attr: attr,
       lv_tags: tags.join(','),
       lv_active: active ? 'active' : '',
-      lv_device_open: '',
+      lv_device_open: this.openCount > 0 ? 'open' : '',
       lv_snapshot_invalid: snapshot ? (invalid ? 'snapshot invalid' : '') : 'unknown',
       lv_health_status: health,
       origin,
