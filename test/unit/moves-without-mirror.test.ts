@@ -1,9 +1,9 @@
 import { type BlockStorage, systemRandom } from '@scoria/core';
 import { MemoryBackend, memoryDriver } from '@scoria/driver-memory';
-import capabilitiesFilter from '@scoria/scheduler-weighers/capabilities-filter';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
-import { caller, memoryInstance } from './instance.ts';
-import { RecordingTransport, recordingTransport } from './recording-transport.ts';
+import { caller } from './instance.ts';
+import { movingInstance } from './moving-instance.ts';
+import { RecordingTransport } from './recording-transport.ts';
 import { scriptedDriver } from './scripted-driver.ts';
 
 const mib = 2 ** 20;
@@ -26,17 +26,7 @@ describe('where the transport cannot mirror, a volume that a host may write to',
     const watched = scriptedDriver(plugin, async (verb) => {
       if (verb === 'create') await onMove();
     });
-    storage = await memoryInstance({
-      plugins: {
-        backends: { old: { plugin, transport: 'wire' }, new: { plugin: watched, transport: 'wire' } },
-        transports: { wire: { plugin: recordingTransport(transport) } },
-        filters: [{ plugin: capabilitiesFilter }],
-      },
-      worker: { retryPauses: [1], drain: 0 },
-    });
-    for (const name of ['old', 'new']) {
-      await storage.volumeTypes.create(root, { name, extraSpecs: { volume_backend_name: name } });
-    }
+    storage = await movingInstance({ old: plugin, new: watched }, transport);
   });
   afterEach(() => storage.stop());
 

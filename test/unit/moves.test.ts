@@ -1,10 +1,9 @@
 import { type BlockStorage, systemRandom } from '@scoria/core';
 import { MemoryBackend, memoryDriver } from '@scoria/driver-memory';
-import capabilitiesFilter from '@scoria/scheduler-weighers/capabilities-filter';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
-import { caller, memoryInstance } from './instance.ts';
+import { caller } from './instance.ts';
 import { MirroringTransport } from './mirroring-transport.ts';
-import { recordingTransport } from './recording-transport.ts';
+import { movingInstance } from './moving-instance.ts';
 import { untilAborted } from './scripted-driver.ts';
 
 const mib = 2 ** 20;
@@ -26,17 +25,7 @@ describe('moving volumes between backends', () => {
     const plugin = memoryDriver({ backend: (name) => arrays[name]! });
     open = plugin.devices['memory']!;
     transport = new MirroringTransport(open);
-    storage = await memoryInstance({
-      plugins: {
-        backends: { old: { plugin, transport: 'wire' }, new: { plugin, transport: 'wire' } },
-        transports: { wire: { plugin: recordingTransport(transport) } },
-        filters: [{ plugin: capabilitiesFilter }],
-      },
-      worker: { retryPauses: [1], drain: 0 },
-    });
-    for (const name of ['old', 'new']) {
-      await storage.volumeTypes.create(root, { name, extraSpecs: { volume_backend_name: name } });
-    }
+    storage = await movingInstance({ old: plugin, new: plugin }, transport);
   });
   afterEach(() => storage.stop());
 

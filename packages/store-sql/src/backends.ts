@@ -2,7 +2,7 @@ import {
   type Backend,
   type BackendFault,
   type BackendRepository,
-  isErrorCode,
+  toldErrorSchema,
   type ReportedPool,
   ScoriaError,
 } from '@scoria/core';
@@ -13,12 +13,7 @@ import { equals, selectEntities, updateEntities, type Session } from './session.
 import { defineTable } from './table.ts';
 import { notFound } from './visibility.ts';
 
-const faultSchema: z.ZodType<BackendFault> = z.object({
-  code: z.custom<BackendFault['code']>(isErrorCode, 'unknown error code'),
-  message: z.string(),
-  remedy: z.string(),
-  since: z.number().nullable(),
-});
+const faultSchema: z.ZodType<BackendFault> = toldErrorSchema.extend({ since: z.number().nullable() });
 
 const poolSchema: z.ZodType<ReportedPool> = z.object({
   name: z.string(),

@@ -1,7 +1,6 @@
 import { z } from 'zod';
 import { deviceLocatorSchema } from '../device/device-locator.ts';
-import type { ErrorCode } from '../error/error-codes.ts';
-import { isErrorCode } from '../error/scoria-error.ts';
+import { toldErrorSchema } from '../error/error-data.ts';
 
 /** Longest reference that a driver may give to a thing on its backend, characters. */
 const longestRef = 1024;
@@ -22,9 +21,7 @@ export const driverAnswers = {
         thin: z.boolean(),
         maxOverSubscription: bytes,
         reserved: z.number().min(0).max(1),
-        fault: z
-          .looseObject({ code: z.custom<ErrorCode>(isErrorCode, 'no code of Scoria'), message: z.string(), remedy: z.string() })
-          .optional(),
+        fault: toldErrorSchema.loose().optional(),
         instantCopies: z.boolean().optional(),
         capabilities: z.record(z.string(), z.union([z.string(), z.number(), z.boolean()])),
       }),

@@ -29,13 +29,14 @@ export async function observeExports(
     const audit = await tools.audits.transport(tools.context, name, signal);
     const attachments = await allAttachments(tools);
     const accesses = await accessesOf(tools, transport);
+    const [missing, halfMade] = [new Set(audit.missing), new Set(audit.incomplete)];
     const owned = new Set(attachments.map((attachment) => attachment.accessId));
     const exports = new Map(audit.exports.map((each) => [each.accessId, each]));
     const observations = [
       ...accesses.filter(({ id }) => !owned.has(id)).map((access) => unowned(tools, access)),
       ...accesses
-        .filter(({ id, state }) => state === 'open' && owned.has(id) && !exports.get(id)?.complete)
-        .map((access) => unpublishedAccess(tools, access, exports.has(access.id))),
+        .filter(({ id }) => owned.has(id) && (halfMade.has(id) || missing.has(id)))
+        .map((access) => unpublishedAccess(tools, access, halfMade.has(access.id))),
       ...audit.unknown.map((accessId) => unknownExport(tools, transport, accessId, signal)),
       ...attachments.flatMap((attachment) => {
         const status = exports.get(attachment.accessId ?? '');
